@@ -13,30 +13,12 @@ use crate::upstream;
 
 const PASSWORD: &str = "tangerine violin moss lantern";
 
-/// A database server of this run. Dropping it stops the server and removes the data.
-struct Server {
-    /// None only while it is being dropped.
-    postgres: Option<Postgres>,
-    options: Options,
-}
+/// The data of the server of this run, removed when it is dropped.
+struct Data(Options);
 
-impl Server {
-    fn start(options: Options) -> anyhow::Result<Self> {
-        // A run that was killed leaves data whose passwords are lost.
-        options.wipe()?;
-        let postgres = Some(Postgres::find_or_start(&options)?);
-        Ok(Self { postgres, options })
-    }
-
-    fn postgres(&self) -> anyhow::Result<&Postgres> {
-        self.postgres.as_ref().context("Postgres is not running")
-    }
-}
-
-impl Drop for Server {
+impl Drop for Data {
     fn drop(&mut self) {
-        self.postgres = None;
-        if let Err(error) = self.options.wipe() {
+        if let Err(error) = self.0.wipe() {
             eprintln!("the database of the benchmark could not be removed: {error}");
         }
     }
@@ -44,7 +26,9 @@ impl Drop for Server {
 
 /// A database with all schemas.
 pub(crate) struct Backend {
-    server: Server,
+    postgres: Postgres,
+    /// Dropped after the server.
+    _data: Data,
     /// Issues the tokens that links and media accept.
     pub(crate) issuer: Issuer,
     jwks_url: String,
@@ -61,40 +45,40 @@ impl Backend {
             cancel: bench.cancel.clone(),
             ..Options::kept(&root, port::free()?)
         };
-        let server = Server::start(options)?;
+        // A run that was killed leaves data whose passwords are lost.
+        options.wipe()?;
+        let data = Data(options);
+        let postgres = Postgres::find_or_start(&data.0)?;
         let stack = Stack {
             programs: workspace::profile_dir()?,
             root,
             ports: Ports::free()?,
-            database: server.postgres()?.ensure_database("quartet")?,
+            database: postgres.ensure_database("quartet")?,
             passwords: Passwords::random()?,
             settings: Vec::new(),
         };
-        roles::apply(server.postgres()?, &stack.database, &stack.passwords)?;
+        roles::apply(&postgres, &stack.database, &stack.passwords)?;
         for service in roles::SERVICES {
             stack.migration(service)?.run()?;
         }
         let issuer = Issuer::new()?;
         let port = upstream::start(&issuer.jwks)?;
-        let mut backend = Self {
-            server,
+        let version = postgres.query(&stack.database, "SHOW server_version")?;
+        let version = version.split_ascii_whitespace().next();
+        Ok(Self {
+            version: version.unwrap_or("unknown").to_owned(),
+            postgres,
+            _data: data,
             issuer,
             jwks_url: format!("http://127.0.0.1:{port}/.well-known/jwks.json"),
             stack,
-            version: String::new(),
-        };
-        let version = backend.query("SHOW server_version")?;
-        let version = version.split_ascii_whitespace().next();
-        version
-            .unwrap_or("unknown")
-            .clone_into(&mut backend.version);
-        Ok(backend)
+        })
     }
 
     /// Runs a query as an administrator, who sees every row.
     pub(crate) fn query(&self, sql: &str) -> anyhow::Result<String> {
-        let postgres = self.server.postgres()?;
-        Ok(postgres.query(&self.stack.database, sql)?.trim().to_owned())
+        let rows = self.postgres.query(&self.stack.database, sql)?;
+        Ok(rows.trim().to_owned())
     }
 
     /// Writes out what earlier benchmarks left, so that it does not slow down the next one.
@@ -133,17 +117,8 @@ impl User {
         Request::post("/v1/core/sessions", None, &self.credentials())
     }
 
-    /// Logs in and returns the refresh token of the new session.
-    pub(crate) fn refresh_token(&self, core: u16) -> anyhow::Result<String> {
-        self.token(core, "refresh_token")
-    }
-
-    /// Logs in and returns the access token of the new session.
-    pub(crate) fn access_token(&self, core: u16) -> anyhow::Result<String> {
-        self.token(core, "access_token")
-    }
-
-    fn token(&self, core: u16, name: &str) -> anyhow::Result<String> {
+    /// Logs in and returns the `access_token` or the `refresh_token` of the new session.
+    pub(crate) fn token(&self, core: u16, name: &str) -> anyhow::Result<String> {
         let response = self.login().expect(core, 201)?.json()?;
         let token = response[name].as_str().map(str::to_owned);
         token.with_context(|| format!("the login returned no {name}"))

@@ -26,7 +26,11 @@ a closed loop: a slow response delays the next request, so p99 is lower than ind
 const OTHERS: &str = "<!-- others -->\n";
 
 /// Writes the sections of a full run; keeps the others while the machine is the same.
-pub(crate) fn update(bench: &Bench, machine: &str, sections: &[Section]) -> anyhow::Result<()> {
+pub(crate) fn update(
+    bench: &Bench,
+    machine: &str,
+    sections: &[(Measure, Section)],
+) -> anyhow::Result<()> {
     if bench.plan.quick || cfg!(debug_assertions) {
         println!("A quick run or a debug build: benches/BASELINE.md stays unchanged.");
         return Ok(());
@@ -38,19 +42,19 @@ pub(crate) fn update(bench: &Bench, machine: &str, sections: &[Section]) -> anyh
     Ok(())
 }
 
-fn compose(old: &str, machine: &str, sections: &[Section]) -> String {
+fn compose(old: &str, machine: &str, sections: &[(Measure, Section)]) -> String {
     let same_machine = old.contains(machine);
     let mut text = format!("{HEAD}\n{machine}");
     for measure in Measure::value_variants() {
         let begin = format!("<!-- {} -->", measure.name());
         let end = format!("<!-- end of {} -->", measure.name());
-        let new = sections.iter().find(|section| section.measure == *measure);
+        let new = sections.iter().find(|(it, _)| it == measure);
         let kept = || {
             let (_, rest) = old.split_once(&begin)?;
             let (section, _) = rest.split_once(&end)?;
             same_machine.then(|| section.trim().to_owned())
         };
-        if let Some(section) = new.map(ToString::to_string).or_else(kept) {
+        if let Some(section) = new.map(|(_, it)| it.to_string()).or_else(kept) {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "\n{begin}\n{}\n{end}", section.trim());
         }
@@ -68,14 +72,14 @@ mod tests {
     use crate::plan::Measure;
     use crate::report::{Section, Table};
 
-    fn section(measure: Measure, note: &str) -> Section {
-        Section {
-            measure,
+    fn section(measure: Measure, note: &str) -> (Measure, Section) {
+        let section = Section {
             title: "T",
             how: "H".to_owned(),
             table: Table::new(&["who"]),
             notes: vec![note.to_owned()],
-        }
+        };
+        (measure, section)
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub(crate) struct Bench {
     pub(crate) plan: Plan,
     pub(crate) cancel: Cancel,
     cores: Vec<usize>,
-    directory: Directory,
+    /// For everything that a run writes; removed at its end.
+    work: PathBuf,
+    /// Held: two runs would disturb each other.
+    _lock: File,
 }
 
 impl Bench {
@@ -45,11 +48,21 @@ impl Bench {
             cores.len() > 1,
             "the benchmarks need two cores: one for the server, one for the load"
         );
+        let work = workspace::profile_dir()?.join("bench");
+        fs::create_dir_all(&work).with_context(|| format!("create {}", work.display()))?;
+        let lock = File::create(work.with_extension("lock")).context("create the lock")?;
+        if lock.try_lock().is_err() {
+            bail!("another benchmark is running: they would disturb each other");
+        }
+        // An earlier run that was killed leaves files.
+        fs::remove_dir_all(&work).with_context(|| format!("empty {}", work.display()))?;
+        fs::create_dir(&work)?;
         let bench = Self {
             plan,
             cancel,
             cores,
-            directory: Directory::create()?,
+            work,
+            _lock: lock,
         };
         sched_setaffinity(None, &bench.set(Cores::Others))?;
         Ok(bench)
@@ -81,9 +94,8 @@ impl Bench {
         Ok(started)
     }
 
-    /// The directory for everything that a run writes; removed at its end.
     pub(crate) fn work(&self) -> &Path {
-        &self.directory.path
+        &self.work
     }
 
     pub(crate) fn log(&self, name: &str) -> PathBuf {
@@ -114,32 +126,8 @@ impl Bench {
     }
 }
 
-/// A directory that only one run at a time may use.
-#[derive(Debug)]
-struct Directory {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Directory {
-    fn create() -> anyhow::Result<Self> {
-        let path = workspace::profile_dir()?.join("bench");
-        let create =
-            || fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()));
-        create()?;
-        let lock = File::create(path.with_extension("lock")).context("create the lock")?;
-        if lock.try_lock().is_err() {
-            bail!("another benchmark is running: they would disturb each other");
-        }
-        // An earlier run that was killed leaves files.
-        fs::remove_dir_all(&path).with_context(|| format!("empty {}", path.display()))?;
-        create()?;
-        Ok(Self { path, _lock: lock })
-    }
-}
-
-impl Drop for Directory {
+impl Drop for Bench {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = fs::remove_dir_all(&self.work);
     }
 }

@@ -4,7 +4,8 @@
 //! one has arrived, so that a slow response delays the requests after it. At the end of a round the
 //! last responses are awaited; every request that was sent is counted.
 
-use std::net::TcpStream as TcpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream as TcpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -54,37 +55,6 @@ impl Request {
         ))
     }
 
-    /// Sends it on a connection that stays open.
-    pub(crate) fn open(&self, port: u16) -> anyhow::Result<TcpSocket> {
-        let mut socket = TcpSocket::connect((std::net::Ipv4Addr::LOCALHOST, port))?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
-        self.exchange(&mut socket)?;
-        Ok(socket)
-    }
-
-    /// Sends it and waits for the response, which must fit one buffer and be no error.
-    pub(crate) fn exchange(&self, socket: &mut TcpSocket) -> anyhow::Result<()> {
-        use std::io::{Read as _, Write as _};
-
-        socket.write_all(self.0.as_bytes())?;
-        let mut buffer = [0; 4096];
-        let mut received = 0;
-        loop {
-            let read = socket.read(&mut buffer[received..])?;
-            ensure!(read > 0, "the connection was closed before the response");
-            received += read;
-            let text = &buffer[..received];
-            if let Some(head) = head(text)?
-                && received >= head.length + head.body
-            {
-                let text = String::from_utf8_lossy(text);
-                ensure!(head.status < 400, "a request failed: {text}");
-                return Ok(());
-            }
-        }
-    }
-
     fn new(method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> Self {
         let token = token.map(|token| format!("authorization: Bearer {token}\r\n"));
         let content = body.map(|body| {
@@ -97,6 +67,30 @@ impl Request {
             content.unwrap_or_default(),
             body.unwrap_or_default()
         ))
+    }
+
+    /// Sends it on a connection that stays open.
+    pub(crate) fn open(&self, port: u16) -> anyhow::Result<TcpSocket> {
+        let mut socket = TcpSocket::connect((Ipv4Addr::LOCALHOST, port))?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        self.exchange(&mut socket)?;
+        Ok(socket)
+    }
+
+    /// Sends it and waits for the response, which must fit one buffer and be no error.
+    pub(crate) fn exchange(&self, socket: &mut TcpSocket) -> anyhow::Result<()> {
+        socket.write_all(self.0.as_bytes())?;
+        let mut buffer = [0; 4096];
+        let mut received = 0;
+        loop {
+            let read = socket.read(&mut buffer[received..])?;
+            ensure!(read > 0, "the connection was closed before the response");
+            received += read;
+            if let Some(head) = Head::of_complete(&buffer[..received])? {
+                return head.require_success(&buffer[..received]);
+            }
+        }
     }
 
     /// Sends it once and fails unless the response has this status.
@@ -132,7 +126,7 @@ impl Response {
 /// Requests that some connections send over and over.
 pub(crate) enum Load {
     /// All connections take the requests in turn.
-    Cycle(Vec<Request>, usize),
+    Cycle(Arc<[Request]>, usize),
     /// Each connection exchanges its refresh token for the next one.
     Refresh(&'static str, Vec<String>),
 }
@@ -140,7 +134,6 @@ pub(crate) enum Load {
 /// What the connections of one round share.
 struct Shared {
     port: u16,
-    requests: Vec<Request>,
     next: AtomicUsize,
     deadline: Instant,
     cancel: Cancel,
@@ -161,49 +154,40 @@ impl Load {
     ) -> anyhow::Result<Round> {
         let before = Usage::of_group(server)?;
         let begin = Instant::now();
-        let deadline = begin + Duration::from_secs(seconds.into());
-        let mut micros = runtime()?.block_on(self.send(bench, port, deadline))?;
+        let shared = Arc::new(Shared {
+            port,
+            next: AtomicUsize::new(0),
+            deadline: begin + Duration::from_secs(seconds.into()),
+            cancel: bench.cancel.clone(),
+        });
+        let micros = runtime()?.block_on(self.send(&shared))?;
         let elapsed = begin.elapsed().as_secs_f64();
         let after = Usage::of_group(server)?;
+        bench.require_running()?;
         ensure!(!micros.is_empty(), "no request got a response");
-        micros.sort_unstable();
-        let percentile = |percent: usize| f64::from(micros[(micros.len() - 1) * percent / 100]);
         let requests = u64::try_from(micros.len())?;
         let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
-        Ok(Round {
-            requests,
-            per_second: count(requests) / elapsed,
-            p50_ms: percentile(50) / 1e3,
-            p99_ms: percentile(99) / 1e3,
+        let round = Round {
             cpu_micros: cpu * 1e6 / count(requests),
             busy: cpu / elapsed,
             resident_mb: count(after.resident_bytes) / 1e6,
-        })
+            ..Round::of_rate(requests, count(requests) / elapsed)
+        };
+        Ok(round.with_times(micros))
     }
 
     /// Returns the microseconds that each request took.
-    async fn send(&self, bench: &Bench, port: u16, deadline: Instant) -> anyhow::Result<Vec<u32>> {
-        let shared = |requests: &[Request]| {
-            Arc::new(Shared {
-                port,
-                requests: requests.to_vec(),
-                next: AtomicUsize::new(0),
-                deadline,
-                cancel: bench.cancel.clone(),
-            })
-        };
+    async fn send(&self, shared: &Arc<Shared>) -> anyhow::Result<Vec<u32>> {
         let mut connections = JoinSet::new();
         match self {
             Self::Cycle(requests, count) => {
-                let shared = shared(requests);
                 for _ in 0..*count {
-                    connections.spawn(cycle(Arc::clone(&shared)));
+                    connections.spawn(cycle(Arc::clone(shared), Arc::clone(requests)));
                 }
             }
             Self::Refresh(path, tokens) => {
-                let shared = shared(&[]);
                 for token in tokens {
-                    connections.spawn(refresh(Arc::clone(&shared), path, token.clone()));
+                    connections.spawn(refresh(Arc::clone(shared), path, token.clone()));
                 }
             }
         }
@@ -211,7 +195,6 @@ impl Load {
         while let Some(connection) = connections.join_next().await {
             micros.extend(connection??);
         }
-        bench.require_running()?;
         Ok(micros)
     }
 }
@@ -222,12 +205,12 @@ impl Shared {
     }
 }
 
-async fn cycle(shared: Arc<Shared>) -> anyhow::Result<Vec<u32>> {
+async fn cycle(shared: Arc<Shared>, requests: Arc<[Request]>) -> anyhow::Result<Vec<u32>> {
     let mut connection = Connection::open(shared.port).await?;
     let mut micros = Vec::new();
     while !shared.is_over() {
-        let number = shared.next.fetch_add(1, Ordering::Relaxed) % shared.requests.len();
-        micros.push(connection.measure(&shared.requests[number]).await?.0);
+        let number = shared.next.fetch_add(1, Ordering::Relaxed) % requests.len();
+        micros.push(connection.measure(&requests[number]).await?.0);
     }
     Ok(micros)
 }
@@ -258,17 +241,9 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
-/// What the client needs to know about a response to read it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Head {
-    status: u16,
-    length: usize,
-    body: usize,
-}
-
 impl Connection {
     pub(crate) async fn open(port: u16) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await?;
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         stream.set_nodelay(true)?;
         let buffer = Vec::with_capacity(16 * 1024);
         Ok(Self { stream, buffer })
@@ -276,34 +251,28 @@ impl Connection {
 
     /// Sends a request and returns its response, whatever its status.
     pub(crate) async fn send(&mut self, request: &Request) -> anyhow::Result<Response> {
-        let head = self.exchange(&request.0).await?;
+        let head = self.exchange(request).await?;
         self.response(head)
     }
 
     /// Sends a request; returns the microseconds until its response, which must not be an error.
     async fn measure(&mut self, request: &Request) -> anyhow::Result<(u32, Head)> {
         let begin = Instant::now();
-        let head = self.exchange(&request.0).await?;
+        let head = self.exchange(request).await?;
         let took = begin.elapsed().as_micros();
-        ensure!(
-            head.status < 400,
-            "a request failed: {}",
-            String::from_utf8_lossy(&self.buffer)
-        );
+        head.require_success(&self.buffer)?;
         Ok((u32::try_from(took)?, head))
     }
 
-    async fn exchange(&mut self, request: &str) -> anyhow::Result<Head> {
+    async fn exchange(&mut self, request: &Request) -> anyhow::Result<Head> {
         self.buffer.clear();
-        self.stream.write_all(request.as_bytes()).await?;
+        self.stream.write_all(request.0.as_bytes()).await?;
         loop {
             let read = self.stream.read_buf(&mut self.buffer);
             let read = tokio::time::timeout(TIMEOUT, read).await;
             let read = read.context("no response within 30 s")??;
             ensure!(read > 0, "the connection was closed before the response");
-            if let Some(head) = head(&self.buffer)?
-                && self.buffer.len() >= head.length + head.body
-            {
+            if let Some(head) = Head::of_complete(&self.buffer)? {
                 return Ok(head);
             }
         }
@@ -324,29 +293,40 @@ impl Connection {
     }
 }
 
-/// The head of a response, if all of it has arrived.
-fn head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(length) = response.parse(bytes)? else {
-        return Ok(None);
-    };
-    let mut body = 0;
-    for header in &*response.headers {
-        if header.name.eq_ignore_ascii_case("content-length") {
-            body = std::str::from_utf8(header.value)?.parse()?;
+/// What the client needs to know about a response to read it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Head {
+    status: u16,
+    length: usize,
+}
+
+impl Head {
+    /// The head of a response, if all of the response has arrived.
+    fn of_complete(bytes: &[u8]) -> anyhow::Result<Option<Self>> {
+        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(length) = response.parse(bytes)? else {
+            return Ok(None);
+        };
+        let mut body = 0;
+        for header in &*response.headers {
+            if header.name.eq_ignore_ascii_case("content-length") {
+                body = std::str::from_utf8(header.value)?.parse()?;
+            }
+            ensure!(
+                !header.name.eq_ignore_ascii_case("transfer-encoding"),
+                "chunked responses are not supported"
+            );
         }
-        ensure!(
-            !header.name.eq_ignore_ascii_case("transfer-encoding"),
-            "chunked responses are not supported"
-        );
+        let status = response.code.context("a response without a status")?;
+        Ok((bytes.len() >= length + body).then_some(Self { status, length }))
     }
-    let status = response.code.context("a response without a status")?;
-    Ok(Some(Head {
-        status,
-        length,
-        body,
-    }))
+
+    fn require_success(self, response: &[u8]) -> anyhow::Result<()> {
+        let text = || String::from_utf8_lossy(response);
+        ensure!(self.status < 400, "a request failed: {}", text());
+        Ok(())
+    }
 }
 
 /// One thread: the load must not take more than its share of the cores.
@@ -363,23 +343,22 @@ pub(crate) fn count(number: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Head, Request, head};
+    use super::{Head, Request};
 
     #[test]
     fn a_head_says_how_to_read_the_body() {
-        let parse = |text: &str| head(text.as_bytes()).unwrap();
+        let parse = |text: &str| Head::of_complete(text.as_bytes()).unwrap();
         assert_eq!(parse("HTTP/1.1 200 OK\r\nContent-Le"), None);
+        let text = "HTTP/1.1 201 Made\r\nContent-Length: 3\r\n\r\nok\n";
+        assert_eq!(parse(&text[..text.len() - 1]), None);
         let expected = Head {
             status: 201,
             length: 40,
-            body: 3,
         };
-        assert_eq!(
-            parse("HTTP/1.1 201 Made\r\nContent-Length: 3\r\n\r\nok\n"),
-            Some(expected)
-        );
-        assert!(head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
-        assert!(head(b"SSH-2.0-OpenSSH\r\n").is_err());
+        assert_eq!(parse(text), Some(expected));
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(Head::of_complete(chunked).is_err());
+        assert!(Head::of_complete(b"SSH-2.0-OpenSSH\r\n").is_err());
     }
 
     #[test]

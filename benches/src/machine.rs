@@ -13,19 +13,19 @@ use crate::tools::version;
 pub(crate) fn describe(bench: &Bench) -> anyhow::Result<String> {
     let cores = bench.core_count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").context("read the kernel")?;
-    let processor =
-        field("/proc/cpuinfo", "model name", ':').unwrap_or_else(|| "unknown".to_owned());
-    let system =
-        field("/etc/os-release", "PRETTY_NAME", '=').unwrap_or_else(|| "unknown".to_owned());
+    let unknown = || "unknown".to_owned();
+    let processor = field("/proc/cpuinfo", "model name", ':').unwrap_or_else(unknown);
+    let system = field("/etc/os-release", "PRETTY_NAME", '=').unwrap_or_else(unknown);
     let programs = [
         ("haproxy", "-v"),
         ("nginx", "-v"),
         ("caddy", "version"),
         ("rustc", "--version"),
-    ]
-    .into_iter()
-    .filter_map(|(program, argument)| Some(format!("{program} {}", version(program, argument)?)))
-    .collect::<Vec<_>>();
+    ];
+    let programs = programs.into_iter().filter_map(|(program, argument)| {
+        let version = version(program, argument)?;
+        Some(format!("{program} {version}"))
+    });
     let directory = workspace::profile_dir()?;
     let profile = Path::new(directory.file_name().unwrap_or_default());
     Ok(format!(
@@ -36,10 +36,10 @@ pub(crate) fn describe(bench: &Bench) -> anyhow::Result<String> {
          - Programs: {}\n\
          - Profile of cargo: {}\n",
         if cores == 2 { "" } else { "s" },
-        memory().unwrap_or_else(|| "unknown".to_owned()),
+        memory().unwrap_or_else(unknown),
         system.trim_matches('"'),
         kernel.trim(),
-        programs.join(", "),
+        programs.collect::<Vec<_>>().join(", "),
         profile.display()
     ))
 }

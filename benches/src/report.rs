@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::plan::Measure;
-use crate::rounds::Rounds;
+use crate::rounds::{Results, Rounds};
 
 /// A table whose first column has names and the others figures.
 #[derive(Clone, Debug)]
@@ -29,42 +28,54 @@ impl Table {
         ])
     }
 
-    pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.0.push(cells);
+    /// All rows, compared with one of them, which `short` names.
+    pub(crate) fn of_results(
+        results: &Results,
+        subject: &str,
+        short: &str,
+        reference: &str,
+    ) -> Self {
+        let mut table = Self::of_rounds(subject, short);
+        for (name, rounds) in &results.0 {
+            table.rounds(name, rounds, results.ratio(name, reference));
+        }
+        table
+    }
+
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.0.push(cells.into());
     }
 
     pub(crate) fn rounds(&mut self, name: &str, rounds: &Rounds, ratio: Option<f64>) {
-        self.row(vec![
+        let figure = |value: f64, digits: usize| {
+            if value.is_nan() {
+                "-".to_owned()
+            } else {
+                format!("{value:.digits$}")
+            }
+        };
+        let medians = rounds.medians();
+        let busy = figure(medians.busy * 100.0, 0);
+        self.row([
             name.to_owned(),
             rounds.per_second(),
-            ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
-            format!("{:.2}", rounds.median(|round| round.p50_ms)),
-            format!("{:.2}", rounds.median(|round| round.p99_ms)),
-            format!("{:.1}", rounds.median(|round| round.cpu_micros)),
-            format!("{:.0} %", rounds.median(|round| round.busy) * 100.0),
-            format!("{:.1}", rounds.median(|round| round.resident_mb)),
+            figure(ratio.unwrap_or(f64::NAN), 2),
+            figure(medians.p50_ms, 2),
+            figure(medians.p99_ms, 2),
+            figure(medians.cpu_micros, 1),
+            if busy == "-" { busy } else { busy + " %" },
+            figure(medians.resident_mb, 1),
         ]);
-    }
-
-    /// A row of which only the rate is known.
-    pub(crate) fn rate(&mut self, name: &str, rounds: &Rounds) {
-        let mut row = vec![name.to_owned(), rounds.per_second(), "1.00".to_owned()];
-        row.resize(self.0[0].len(), "-".to_owned());
-        self.row(row);
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widths: Vec<usize> = (0..self.0[0].len())
-            .map(|column| {
-                let cells = self.0.iter().filter_map(|row| row.get(column));
-                cells
-                    .map(|cell| cell.chars().count())
-                    .max()
-                    .unwrap_or_default()
-            })
-            .collect();
+        let width = |column: usize| {
+            let cells = self.0.iter().map(|row| row[column].chars().count());
+            cells.max().unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..self.0[0].len()).map(width).collect();
         for (number, row) in self.0.iter().enumerate() {
             write!(f, "| {:<1$} |", row[0], widths[0])?;
             for (cell, width) in row.iter().zip(&widths).skip(1) {
@@ -86,7 +97,6 @@ impl fmt::Display for Table {
 /// The result of one benchmark.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
-    pub(crate) measure: Measure,
     pub(crate) title: &'static str,
     /// What was done, in one paragraph.
     pub(crate) how: String,
@@ -105,6 +115,11 @@ impl fmt::Display for Section {
     }
 }
 
+/// Whether something that should be small is.
+pub(crate) fn verdict(value: f64, goal: f64) -> &'static str {
+    if value < goal { "reached" } else { "missed" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Table;
@@ -112,7 +127,7 @@ mod tests {
     #[test]
     fn columns_are_aligned() {
         let mut table = Table::new(&["server", "req/s"]);
-        table.row(vec!["nginx".to_owned(), "1".to_owned()]);
+        table.row(["nginx".to_owned(), "1".to_owned()]);
         let expected = "| server | req/s |\n|--------|------:|\n| nginx  |     1 |\n";
         assert_eq!(table.to_string(), expected);
     }

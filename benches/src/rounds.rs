@@ -1,9 +1,10 @@
 //! Alternating rounds, and their medians.
 
 use crate::bench::Bench;
+use crate::plan::Pace;
 
-/// One round of one server.
-#[derive(Clone, Copy, Debug, Default)]
+/// What was measured in one round of one row, or the medians of several rounds. NaN is unknown.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
     pub(crate) requests: u64,
     pub(crate) per_second: f64,
@@ -16,23 +17,64 @@ pub(crate) struct Round {
     pub(crate) resident_mb: f64,
 }
 
-/// All rounds of one server.
+impl Round {
+    /// Of which nothing else is known.
+    pub(crate) fn of_rate(requests: u64, per_second: f64) -> Self {
+        Self {
+            requests,
+            per_second,
+            p50_ms: f64::NAN,
+            p99_ms: f64::NAN,
+            cpu_micros: f64::NAN,
+            busy: f64::NAN,
+            resident_mb: f64::NAN,
+        }
+    }
+
+    /// With the percentiles of the time that each request took.
+    pub(crate) fn with_times(self, mut micros: Vec<u32>) -> Self {
+        micros.sort_unstable();
+        let last = micros.len().saturating_sub(1);
+        let percentile = |percent: usize| {
+            micros
+                .get(last * percent / 100)
+                .map_or(f64::NAN, |&it| it.into())
+        };
+        Self {
+            p50_ms: percentile(50) / 1e3,
+            p99_ms: percentile(99) / 1e3,
+            ..self
+        }
+    }
+}
+
+/// All rounds of one row.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rounds(Vec<Round>);
 
 impl Rounds {
-    pub(crate) fn median(&self, value: impl Fn(&Round) -> f64) -> f64 {
-        median(self.0.iter().map(value).collect())
+    pub(crate) fn medians(&self) -> Round {
+        let of = |value: fn(&Round) -> f64| median(self.0.iter().map(value).collect());
+        Round {
+            requests: self.0.iter().map(|round| round.requests).sum(),
+            per_second: of(|round| round.per_second),
+            p50_ms: of(|round| round.p50_ms),
+            p99_ms: of(|round| round.p99_ms),
+            cpu_micros: of(|round| round.cpu_micros),
+            busy: of(|round| round.busy),
+            resident_mb: of(|round| round.resident_mb),
+        }
     }
 
     /// Median, and in parentheses the lowest and the highest.
     pub(crate) fn per_second(&self) -> String {
-        let mut values: Vec<f64> = self.0.iter().map(|round| round.per_second).collect();
-        values.sort_by(f64::total_cmp);
-        let lowest = values.first().unwrap_or(&f64::NAN);
-        let highest = values.last().unwrap_or(&f64::NAN);
-        let digits = usize::from(*lowest < 1000.0);
-        let median = median(values.clone());
+        let rates = || self.0.iter().map(|round| round.per_second);
+        let (lowest, highest) = (
+            rates().fold(f64::NAN, f64::min),
+            rates().fold(f64::NAN, f64::max),
+        );
+        let digits = usize::from(lowest < 1000.0);
+        let median = median(rates().collect());
         format!("{median:.digits$} ({lowest:.digits$}-{highest:.digits$})")
     }
 
@@ -43,23 +85,57 @@ impl Rounds {
     }
 }
 
+/// One row of a table: a name, and how to measure it for some seconds.
+pub(crate) struct Row<'r> {
+    name: &'static str,
+    run: Box<dyn Fn(u32) -> anyhow::Result<Round> + 'r>,
+}
+
+impl<'r> Row<'r> {
+    pub(crate) fn new(name: &'static str, run: impl Fn(u32) -> anyhow::Result<Round> + 'r) -> Self {
+        let run = Box::new(run);
+        Self { name, run }
+    }
+
+    pub(crate) fn run(&self, seconds: u32) -> anyhow::Result<Round> {
+        (self.run)(seconds)
+    }
+}
+
+/// The rounds of each row.
+pub(crate) struct Results(pub(crate) Vec<(&'static str, Rounds)>);
+
 /// Runs everything once per round, each round in a different order.
-pub(crate) fn alternate<S>(
-    bench: &Bench,
-    rounds: usize,
-    subjects: &[S],
-    mut run: impl FnMut(&S) -> anyhow::Result<Round>,
-) -> anyhow::Result<Vec<Rounds>> {
-    let mut all = vec![Rounds::default(); subjects.len()];
-    for number in 0..rounds {
-        println!("  round {} of {rounds}", number + 1);
-        for step in 0..subjects.len() {
+pub(crate) fn alternate(bench: &Bench, pace: Pace, rows: &[Row<'_>]) -> anyhow::Result<Results> {
+    let mut all: Vec<_> = rows
+        .iter()
+        .map(|row| (row.name, Rounds::default()))
+        .collect();
+    for number in 0..pace.rounds {
+        println!("  round {} of {}", number + 1, pace.rounds);
+        for step in 0..rows.len() {
             bench.require_running()?;
-            let index = (number + step) % subjects.len();
-            all[index].0.push(run(&subjects[index])?);
+            let index = (number + step) % rows.len();
+            all[index].1.0.push(rows[index].run(pace.seconds)?);
         }
     }
-    Ok(all)
+    Ok(Results(all))
+}
+
+impl Results {
+    fn find(&self, name: &str) -> Option<&Rounds> {
+        let mut rows = self.0.iter();
+        Some(&rows.find(|(known, _)| *known == name)?.1)
+    }
+
+    pub(crate) fn medians(&self, name: &str) -> Option<Round> {
+        self.find(name).map(Rounds::medians)
+    }
+
+    /// `None` if one of the rows is missing.
+    pub(crate) fn ratio(&self, name: &str, other: &str) -> Option<f64> {
+        Some(self.find(name)?.ratio_to(self.find(other)?))
+    }
 }
 
 /// NaN if there are no values.
@@ -78,11 +154,8 @@ mod tests {
     use super::{Round, Rounds, median};
 
     fn rounds(rates: &[f64]) -> Rounds {
-        let round = |&per_second: &f64| Round {
-            per_second,
-            ..Round::default()
-        };
-        Rounds(rates.iter().map(round).collect())
+        let rounds = rates.iter().map(|&rate| Round::of_rate(1, rate));
+        Rounds(rounds.collect())
     }
 
     #[test]
@@ -95,5 +168,12 @@ mod tests {
     fn a_slow_moment_of_the_machine_cancels_out() {
         let ratio = rounds(&[100.0, 50.0, 100.0]).ratio_to(&rounds(&[200.0, 100.0, 200.0]));
         assert!((ratio - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn percentiles_are_those_of_the_sorted_times() {
+        let round = Round::of_rate(1, 1.0).with_times((1..=1000).rev().collect());
+        assert!((round.p50_ms - 0.5).abs() < 1e-9 && (round.p99_ms - 0.99).abs() < 1e-9);
+        assert_eq!(rounds(&[99.0, 98.0, 97.0]).per_second(), "98.0 (97.0-99.0)");
     }
 }

@@ -8,9 +8,9 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
 };
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use pem::Pem;
 use quartet_devstack::secret;
 use serde_json::json;
 
@@ -35,18 +35,19 @@ impl Issuer {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let random = SystemRandom::new();
         let failed = |_| anyhow!("a key could not be generated");
-        let ed25519 = Ed25519KeyPair::generate_pkcs8(&random).map_err(failed)?;
-        let p256 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
-            .map_err(failed)?;
-        let ed25519_pair = Ed25519KeyPair::from_pkcs8(ed25519.as_ref())?;
-        let p256_pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, p256.as_ref())?;
-        let public: PublicKeyX509Der<'_> = p256_pair.public_key().as_der().map_err(failed)?;
+        let ed25519 = Ed25519KeyPair::generate_pkcs8v1(&random).map_err(failed)?;
+        let ed25519 = EncodingKey::from_ed_der(ed25519.as_ref());
+        let mut jwk = Jwk::from_encoding_key(&ed25519, Algorithm::EdDSA)?;
+        jwk.common.key_id = Some(KEY_ID.to_owned());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?;
+        let public: PublicKeyX509Der<'_> = p256.public_key().as_der().map_err(failed)?;
         let secret = secret::random_hex()?;
         Ok(Self {
-            jwks: jwks(ed25519_pair.public_key().as_ref()),
-            p256_pem: pem(public.as_ref()),
-            ed25519: EncodingKey::from_ed_der(ed25519.as_ref()),
-            p256: EncodingKey::from_ec_der(p256.as_ref()),
+            jwks: serde_json::to_string(&JwkSet { keys: vec![jwk] })?,
+            p256_pem: pem::encode(&Pem::new("PUBLIC KEY", public.as_ref())),
+            ed25519,
+            p256: EncodingKey::from_ec_der(p256.to_pkcs8v1().map_err(failed)?.as_ref()),
             hmac: EncodingKey::from_secret(secret.as_bytes()),
             secret,
         })
@@ -86,27 +87,6 @@ impl Issuer {
             })
             .collect()
     }
-}
-
-fn jwks(public_key: &[u8]) -> String {
-    let key = json!({
-        "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": KEY_ID,
-        "x": URL_SAFE_NO_PAD.encode(public_key),
-    });
-    json!({ "keys": [key] }).to_string()
-}
-
-fn pem(der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let lines: Vec<&str> = text
-        .as_bytes()
-        .chunks(64)
-        .filter_map(|line| std::str::from_utf8(line).ok())
-        .collect();
-    format!(
-        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-        lines.join("\n")
-    )
 }
 
 #[cfg(test)]

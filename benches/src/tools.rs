@@ -3,36 +3,29 @@
 use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
 use crate::bench::{Bench, Cores};
-
-const POLL: Duration = Duration::from_millis(10);
 
 /// The program, installed from Debian if it is missing and that is possible.
 ///
 /// # Errors
 /// One line that says how to install it.
 pub(crate) fn require(program: &str, package: &str) -> anyhow::Result<PathBuf> {
-    if let Some(path) = find(program) {
-        return Ok(path);
-    }
-    let advice = format!("{program} is missing; install it: `sudo apt-get install {package}`");
-    if rustix::process::geteuid().is_root() && find("apt-get").is_some() {
+    if find(program).is_none() && rustix::process::geteuid().is_root() {
         println!("Installing {package} for {program}");
-        let output = Command::new("apt-get")
+        // Whether it worked shows below.
+        let _ = Command::new("apt-get")
             .args(["install", "--yes", "--no-install-recommends", package])
             .env("DEBIAN_FRONTEND", "noninteractive")
             .stdin(Stdio::null())
-            .output()
-            .context("start apt-get")?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{advice}: {}", errors.trim());
+            .stdout(Stdio::null())
+            .status();
     }
-    find(program).context(advice)
+    find(program).with_context(|| {
+        format!("{program} is missing; install it: `sudo apt-get install {package}`")
+    })
 }
 
 fn find(program: &str) -> Option<PathBuf> {
@@ -44,29 +37,15 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Runs a command on some cores until it ends, or ends it if the run is interrupted; returns its
-/// standard output.
+/// Runs a command of some seconds on some cores; returns its standard output.
 ///
 /// # Errors
 /// With everything it wrote, unless it succeeded.
 pub(crate) fn output(bench: &Bench, cores: Cores, command: &mut Command) -> anyhow::Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let child = bench.on(cores, || command.spawn())?;
-    let mut child = child.with_context(|| format!("start {name}"))?;
-    // The output of these commands fits into a pipe.
-    while child.try_wait()?.is_none() {
-        if bench.cancel.is_set() {
-            let _ = child.kill();
-            let _ = child.wait();
-            bail!("interrupted");
-        }
-        sleep(POLL);
-    }
-    let output = child.wait_with_output()?;
+    let output = bench.on(cores, || command.stdin(Stdio::null()).output())?;
+    let output = output.with_context(|| format!("start {name}"))?;
+    bench.require_running()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(
         output.status.success(),
@@ -79,13 +58,10 @@ pub(crate) fn output(bench: &Bench, cores: Cores, command: &mut Command) -> anyh
 
 /// The first word that looks like a version, from either stream.
 pub(crate) fn version(program: &str, argument: &str) -> Option<String> {
-    let output = Command::new(find(program)?)
-        .arg(argument)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let mut command = Command::new(find(program)?);
+    let output = command.arg(argument).stdin(Stdio::null()).output().ok()?;
     let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text).into_owned();
+    let text = String::from_utf8_lossy(&text);
     // Such as `nginx/1.22.1` and `v2.6.2`.
     let words = text.split_ascii_whitespace().map(|word| {
         let word = word.rsplit('/').next().unwrap_or(word);

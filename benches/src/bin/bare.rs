@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use axum::Router;
 use axum::extract::{Path, State};
@@ -44,10 +44,8 @@ fn main() -> anyhow::Result<()> {
             lanes,
             seconds,
         } => {
-            let params = Params::new(memory_kib, passes, lanes, None);
-            let params = params.map_err(|error| anyhow!("{error}"))?;
-            let hashes = hash_for(params, Duration::from_secs(seconds));
-            println!("{}", hashes.map_err(|error| anyhow!("{error}"))?);
+            let params = Params::new(memory_kib, passes, lanes, None)?;
+            println!("{}", hash_for(params, Duration::from_secs(seconds))?);
             Ok(())
         }
     }

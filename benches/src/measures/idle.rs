@@ -7,13 +7,11 @@ use jsonwebtoken::Algorithm::HS256;
 use rustix::process::{Resource, getrlimit};
 
 use super::PLAIN;
-use super::peers::{Proxy, Setup, Variant};
+use super::peers::{Proxy, Setup};
 use crate::bench::Bench;
 use crate::load::{Request, count};
-use crate::plan::Measure;
-use crate::report::{Section, Table};
+use crate::report::{Section, Table, verdict};
 use crate::tokens::Issuer;
-use crate::upstream;
 use crate::usage::Usage;
 
 /// Of each kind, if this process may open as many.
@@ -25,23 +23,14 @@ const GOAL_MB: f64 = 150.0;
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     let issuer = Issuer::new()?;
-    let setup = Setup {
-        bench,
-        upstream: upstream::start(&issuer.jwks)?,
-        issuer: &issuer,
-    };
+    let setup = Setup::new(bench, &issuer)?;
     let files = getrlimit(Resource::Nofile).current;
     // Both ends of a WebSocket are here.
     let most = files.map_or(CONNECTIONS, |files| files.saturating_sub(OTHER_FILES) / 2);
     let wanted = if bench.plan.quick { 1000 } else { CONNECTIONS };
     let number = wanted.min(most);
-    let variant = |direct| Variant {
-        direct,
-        ..Variant::of(HS256)
-    };
     let mut table = Table::new(&["connections", "number", "resident MB", "before", "KiB each"]);
     let kept = Request::get(PLAIN, None);
-    let socket = Request::websocket("/ws/idle");
     let mut measure = |name: &str, proxy: Proxy, request: &Request| {
         let resident = || anyhow::Ok(Usage::of_group(proxy.service.pid())?.resident_bytes);
         kept.open(proxy.port)?;
@@ -53,7 +42,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
         }
         let after = resident()?;
         let each = count(after.saturating_sub(before)) / 1024.0 / count(number);
-        table.row(vec![
+        table.row([
             name.to_owned(),
             number.to_string(),
             format!("{:.1}", count(after) / 1e6),
@@ -62,27 +51,23 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
         ]);
         anyhow::Ok(count(after) / 1e6)
     };
-    measure(
-        "kept alive, direct path",
-        setup.gateway(variant(true))?,
-        &kept,
-    )?;
+    measure("kept alive, direct path", setup.gateway(HS256)?, &kept)?;
     measure(
         "kept alive, general path",
-        setup.gateway(variant(false))?,
+        setup.general_gateway(HS256)?,
         &kept,
     )?;
     if let Ok(nginx) = setup.nginx() {
         measure("kept alive, nginx", nginx, &kept)?;
     }
-    let sockets = measure("WebSockets", setup.gateway(variant(true))?, &socket)?;
-    let verdict = match (number < CONNECTIONS, sockets < GOAL_MB) {
-        (true, _) => "was not tried",
-        (false, true) => "is reached",
-        (false, false) => "is missed",
+    let socket = Request::websocket("/ws/idle");
+    let sockets = measure("WebSockets", setup.gateway(HS256)?, &socket)?;
+    let verdict = if number < CONNECTIONS {
+        "was not tried".to_owned()
+    } else {
+        format!("is {}", verdict(sockets, GOAL_MB))
     };
     Ok(Section {
-        measure: Measure::Idle,
         title: "Idle connections",
         how: "Resident memory before and after opening connections, each of which has served one request and is \
               silent since, or is a WebSocket on which nothing was sent. A gateway of its own for each row."

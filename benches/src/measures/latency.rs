@@ -2,86 +2,67 @@
 
 use jsonwebtoken::Algorithm::HS256;
 
-use super::peers::{Setup, Variant};
-use super::{CONNECTIONS, GUARDED, USERS};
+use super::peers::Setup;
+use super::{GUARDED, load_of_users, of_users};
 use crate::bench::Bench;
-use crate::load::{Load, Request};
-use crate::paced::{self, Latency};
-use crate::plan::Measure;
-use crate::report::{Section, Table};
+use crate::paced;
+use crate::report::{Section, Table, verdict};
+use crate::rounds::{Row, alternate};
 use crate::tokens::Issuer;
-use crate::upstream;
 
 /// The goal for what the gateway adds.
 const GOAL_MICROS: f64 = 300.0;
 
+const ALONE: &str = "upstream alone";
+const OWN: &str = "quartet-gateway, HS256";
+
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     let issuer = Issuer::new()?;
-    let setup = Setup {
-        bench,
-        upstream: upstream::start(&issuer.jwks)?,
-        issuer: &issuer,
-    };
-    let general = Variant {
-        direct: false,
-        ..Variant::of(HS256)
-    };
-    let direct = setup.gateway(Variant::of(HS256))?;
-    let general = setup.gateway(general)?;
+    let setup = Setup::new(bench, &issuer)?;
+    let direct = setup.gateway(HS256)?;
+    let general = setup.general_gateway(HS256)?;
     let nginx = setup.nginx().ok();
-    let tokens = issuer.tokens(HS256, USERS)?;
-    let requests: Vec<Request> = tokens
-        .iter()
-        .map(|token| Request::get(GUARDED, Some(token)))
-        .collect();
+    let requests = of_users(&issuer, HS256, GUARDED)?;
     let pace = bench.plan.pace();
-    let load = Load::Cycle(requests.clone(), CONNECTIONS);
-    let highest = load.run(bench, direct.port, direct.service.pid(), pace.seconds)?;
+    let load = load_of_users(&issuer, HS256, GUARDED)?;
+    let highest = direct.run(bench, &load, pace.seconds)?;
     let rate = highest.per_second / 2.0;
-    let mut subjects = vec![
-        ("upstream alone", setup.upstream),
-        ("quartet-gateway, HS256", direct.port),
-        ("quartet-gateway, HS256, general path", general.port),
+    let row = |name, port| {
+        let requests = &requests;
+        Row::new(name, move |seconds| {
+            paced::run(bench, port, requests, rate, seconds)
+        })
+    };
+    let mut rows = vec![
+        row(ALONE, setup.upstream),
+        row(OWN, direct.port),
+        row("quartet-gateway, HS256, general path", general.port),
     ];
-    subjects.extend(nginx.as_ref().map(|nginx| ("nginx, plain", nginx.port)));
-    let mut all = vec![Vec::new(); subjects.len()];
-    for number in 0..pace.rounds {
-        for step in 0..subjects.len() {
-            let index = (number + step) % subjects.len();
-            let port = subjects[index].1;
-            all[index].push(paced::run(bench, port, &requests, rate, pace.seconds)?);
-        }
-    }
-    let latencies: Vec<Latency> = all.iter().map(|rounds| Latency::medians(rounds)).collect();
-    let alone = latencies[0].p99_micros;
+    rows.extend(nginx.as_ref().map(|nginx| row("nginx, plain", nginx.port)));
+    let results = alternate(bench, pace, &rows)?;
+    let p99 = |name: &str| results.medians(name).map_or(f64::NAN, |it| it.p99_ms * 1e3);
     let mut table = Table::new(&["server", "p50 us", "p99 us", "added to p99, us"]);
-    for ((name, _), latency) in subjects.iter().zip(&latencies) {
-        let p99 = latency.p99_micros;
-        table.row(vec![
+    for (name, rounds) in &results.0 {
+        table.row([
             (*name).to_owned(),
-            format!("{:.0}", latency.p50_micros),
-            format!("{p99:.0}"),
-            format!("{:.0}", p99 - alone),
+            format!("{:.0}", rounds.medians().p50_ms * 1e3),
+            format!("{:.0}", p99(name)),
+            format!("{:.0}", p99(name) - p99(ALONE)),
         ]);
     }
-    let added = latencies[1].p99_micros - alone;
-    let verdict = if added < GOAL_MICROS {
-        "reached"
-    } else {
-        "missed"
-    };
+    let added = p99(OWN) - p99(ALONE);
+    let verdict = verdict(added, GOAL_MICROS);
     Ok(Section {
-        measure: Measure::Latency,
         title: "Latency at half load",
         how: format!(
-            "{} rounds of {} s, {rate:.0} requests per second in an open loop, half of what quartet-gateway, HS256 \
+            "{} rounds of {} s, {rate:.0} requests per second in an open loop, half of what {OWN} \
              reached in a closed one; timed from when a request should have started. The load, with a thread for each \
              of its connections, and the upstream share the other cores.",
             pace.rounds, pace.seconds
         ),
         table,
         notes: vec![format!(
-            "Added to the p99 by quartet-gateway, HS256: {added:.0} us; the goal of {GOAL_MICROS:.0} us is {verdict}."
+            "Added to the p99 by {OWN}: {added:.0} us; the goal of {GOAL_MICROS:.0} us is {verdict}."
         )],
     })
 }

@@ -2,16 +2,16 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::Context as _;
 use argon2::Params;
 use quartet_devstack::workspace;
 
 use crate::backend::{Backend, User};
 use crate::bench::{Bench, Cores};
 use crate::load::{Load, count};
-use crate::plan::Measure;
-use crate::report::{Section, Table};
-use crate::rounds::{Round, alternate};
+use crate::report::{Section, Table, verdict};
+use crate::rounds::{Round, Row, alternate};
+use crate::tools;
 use crate::usage::Usage;
 
 /// Enough to keep one core busy; more would only wait.
@@ -23,13 +23,6 @@ const BESIDE_HASHES_MB: f64 = 31.457_28;
 /// Core allows as many hashes at a time as it has cores.
 const PERMITS: f64 = 1.0;
 
-#[derive(Clone, Copy)]
-enum Subject {
-    Logins,
-    Refreshes,
-    Hashes,
-}
-
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let core = bench.start(Cores::Server, &backend.stack.service("core")?)?;
     let port = backend.stack.ports.core;
@@ -39,33 +32,35 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let hash = backend.query("SELECT hash FROM core.passwords LIMIT 1")?;
     let params = parameters(&hash).context("the parameters of a stored hash")?;
     let logins = Load::Cycle(users.iter().map(User::login).collect(), LOGINS);
-
-    let pace = bench.plan.slow_pace();
-    let subjects = [Subject::Logins, Subject::Refreshes, Subject::Hashes];
-    let results = alternate(bench, pace.rounds, &subjects, |subject| match subject {
-        Subject::Logins => logins.run(bench, port, core.pid(), pace.seconds),
-        Subject::Refreshes => {
-            let sessions = users.iter().cycle().take(REFRESHES);
-            let tokens: anyhow::Result<_> = sessions.map(|user| user.refresh_token(port)).collect();
-            let load = Load::Refresh("/v1/core/sessions/refresh", tokens?);
-            load.run(bench, port, core.pid(), pace.seconds)
-        }
-        Subject::Hashes => hash_for(bench, &params, pace.seconds),
-    })?;
-    let [logins, refreshes, hashes] = &results[..] else {
-        anyhow::bail!("three subjects were measured")
+    let refreshes = || {
+        let sessions = users.iter().cycle().take(REFRESHES);
+        let tokens = sessions.map(|user| user.token(port, "refresh_token"));
+        let tokens = tokens.collect::<anyhow::Result<_>>()?;
+        anyhow::Ok(Load::Refresh("/v1/core/sessions/refresh", tokens))
     };
+    let rows = [
+        Row::new("logins", |seconds| {
+            logins.run(bench, port, core.pid(), seconds)
+        }),
+        Row::new("refreshes", |seconds| {
+            refreshes()?.run(bench, port, core.pid(), seconds)
+        }),
+        Row::new("argon2id alone", |seconds| {
+            hash_for(bench, &params, seconds)
+        }),
+    ];
+    let pace = bench.plan.slow_pace();
+    let results = alternate(bench, pace, &rows)?;
 
     let remembered = count(Usage::of_group(core.pid())?.resident_bytes) / 1e6;
     let bound = PERMITS * f64::from(params.m_cost()) * 1024.0 / 1e6 + BESIDE_HASHES_MB;
     let sessions = backend.query("SELECT count(*) FROM core.sessions")?;
-    let ratio = logins.ratio_to(hashes);
+    let ratio = results.ratio("logins", "argon2id alone");
     let mut table = Table::of_rounds("what", "argon2id");
-    table.rounds("logins", logins, Some(ratio));
-    table.rounds("refreshes", refreshes, None);
-    table.rate("argon2id alone", hashes);
+    for ((name, rounds), ratio) in results.0.iter().zip([ratio, None, Some(1.0)]) {
+        table.rounds(name, rounds, ratio);
+    }
     Ok(Section {
-        measure: Measure::Login,
         title: "Login and refresh",
         how: format!(
             "{} rounds of {} s. Logins of {USERS} users over {LOGINS} connections, each with its session and its \
@@ -81,15 +76,14 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         ),
         table,
         notes: vec![
-            format!("Logins to the bound that argon2id sets: {ratio:.2}"),
+            format!(
+                "Logins to the bound that argon2id sets: {:.2}",
+                ratio.unwrap_or(f64::NAN)
+            ),
             format!(
                 "Resident after {sessions} logins: {remembered:.1} MB; the goal of {bound:.1} MB, {PERMITS:.0} permit \
                  and 30 MiB, is {}.",
-                if remembered < bound {
-                    "reached"
-                } else {
-                    "missed"
-                }
+                verdict(remembered, bound)
             ),
         ],
     })
@@ -104,7 +98,7 @@ fn parameters(hash: &str) -> anyhow::Result<Params> {
         let cost = costs.split(',').find_map(|cost| cost.strip_prefix(name));
         Ok(cost.context("a cost is missing")?.parse()?)
     };
-    Params::new(cost("m=")?, cost("t=")?, cost("p=")?, None).map_err(|error| anyhow!("{error}"))
+    Ok(Params::new(cost("m=")?, cost("t=")?, cost("p=")?, None)?)
 }
 
 /// Hashes for some seconds on the core of the server, in a process of its own.
@@ -113,13 +107,9 @@ fn hash_for(bench: &Bench, params: &Params, seconds: u32) -> anyhow::Result<Roun
     let mut command = Command::new(workspace::binary("quartet-bench-bare")?);
     command.arg("argon2id");
     command.args(costs.map(|cost| cost.to_string()));
-    let output = bench.on(Cores::Server, || command.output())??;
-    ensure!(output.status.success(), "the bare hashes failed");
-    let hashes: u64 = String::from_utf8(output.stdout)?.trim().parse()?;
-    Ok(Round {
-        per_second: count(hashes) / f64::from(seconds),
-        ..Round::default()
-    })
+    let output = tools::output(bench, Cores::Server, &mut command)?;
+    let hashes: u64 = output.trim().parse()?;
+    Ok(Round::of_rate(hashes, count(hashes) / f64::from(seconds)))
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ use jsonwebtoken::Algorithm;
 use quartet_devstack::{Service, ServiceSpec, port, workspace};
 
 use crate::bench::{Bench, Cores};
+use crate::load::Load;
+use crate::rounds::Round;
 use crate::tokens::Issuer;
-use crate::tools;
+use crate::{tools, upstream};
 
 const GATEWAY: &str = include_str!("../../peers/gateway.toml");
 const HAPROXY: &str = include_str!("../../peers/haproxy.cfg");
@@ -36,52 +38,53 @@ struct Plan<'a> {
     name: String,
     program: PathBuf,
     template: &'a str,
-    /// Replaces `@ALGORITHM@`, `@KEY@`, `@JWKS_URL@` and `@SECRET@`.
+    /// Replace placeholders beside those that all templates have.
     values: &'a [(&'a str, String)],
     /// The file of the configuration follows.
     arguments: &'a [&'a str],
-    ready: Ready,
+    /// Where it says that it is ready.
+    ready: &'a str,
+    /// Whether that is on a port for administrators.
+    has_admin: bool,
     cores: Cores,
 }
 
-/// How the gateway is run.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Variant {
-    pub(super) algorithm: Algorithm,
-    pub(super) direct: bool,
-    pub(super) threads: usize,
-}
-
-impl Variant {
-    /// As it is by default, on one core.
-    pub(super) fn of(algorithm: Algorithm) -> Self {
-        Self {
-            algorithm,
-            direct: true,
-            threads: 1,
-        }
+impl Proxy {
+    pub(super) fn run(&self, bench: &Bench, load: &Load, seconds: u32) -> anyhow::Result<Round> {
+        load.run(bench, self.port, self.service.pid(), seconds)
     }
 }
 
-/// Where a proxy says that it is ready.
-enum Ready {
-    Admin(&'static str),
-    Public(&'static str),
-}
+impl<'a> Setup<'a> {
+    pub(super) fn new(bench: &'a Bench, issuer: &'a Issuer) -> anyhow::Result<Self> {
+        Ok(Self {
+            bench,
+            issuer,
+            upstream: upstream::start(&issuer.jwks)?,
+        })
+    }
 
-impl Setup<'_> {
+    /// The gateway as it is by default, on one core.
+    pub(super) fn gateway(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
+        self.gateway_with(algorithm, true, 1)
+    }
+
+    /// The gateway without the direct path.
+    pub(super) fn general_gateway(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
+        self.gateway_with(algorithm, false, 1)
+    }
+
     /// The gateway with public keys, or with a shared secret.
-    pub(super) fn gateway(&self, variant: Variant) -> anyhow::Result<Proxy> {
-        let Variant {
-            algorithm,
-            direct,
-            threads,
-        } = variant;
+    pub(super) fn gateway_with(
+        &self,
+        algorithm: Algorithm,
+        direct: bool,
+        threads: usize,
+    ) -> anyhow::Result<Proxy> {
         let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", self.upstream);
-        let (jwks, secret) = if algorithm == Algorithm::HS256 {
-            (String::new(), self.issuer.secret().to_owned())
-        } else {
-            (jwks, String::new())
+        let (jwks, secret) = match algorithm {
+            Algorithm::HS256 => (String::new(), self.issuer.secret().to_owned()),
+            _ => (jwks, String::new()),
         };
         self.start(&Plan {
             name: format!("gateway-{algorithm:?}-{direct}-{threads}"),
@@ -94,26 +97,20 @@ impl Setup<'_> {
                 ("THREADS", threads.to_string()),
             ],
             arguments: &["serve", "--config"],
-            ready: Ready::Admin("/ready"),
-            cores: if threads == 1 {
-                Cores::Server
-            } else {
-                Cores::Two
+            ready: "/ready",
+            has_admin: true,
+            cores: match threads {
+                1 => Cores::Server,
+                _ => Cores::Two,
             },
         })
     }
 
     /// pingora without the gateway. It writes no log.
     pub(super) fn empty_pingora(&self) -> anyhow::Result<Proxy> {
-        self.start(&Plan {
-            name: "empty-pingora".to_owned(),
-            program: std::env::current_exe().context("find this program")?,
-            template: "@PORT@ @UPSTREAM_PORT@",
-            values: &[],
-            arguments: &["empty"],
-            ready: Ready::Public("/plain/ready"),
-            cores: Cores::Server,
-        })
+        let program = std::env::current_exe().context("find this program")?;
+        let template = "@PORT@ @UPSTREAM_PORT@";
+        self.start(&Plan::plain("empty-pingora", program, template, &["empty"]))
     }
 
     pub(super) fn haproxy(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
@@ -123,40 +120,27 @@ impl Setup<'_> {
             Algorithm::HS256 => self.issuer.secret().to_owned(),
             _ => public_key.display().to_string(),
         };
+        let algorithm = format!("{algorithm:?}");
+        let name = format!("haproxy-{algorithm}");
+        let program = tools::require("haproxy", "haproxy")?;
         self.start(&Plan {
-            name: format!("haproxy-{algorithm:?}"),
-            program: tools::require("haproxy", "haproxy")?,
-            template: HAPROXY,
-            values: &[("ALGORITHM", format!("{algorithm:?}")), ("KEY", key)],
-            arguments: &["-f"],
-            ready: Ready::Public("/health"),
-            cores: Cores::Server,
+            values: &[("ALGORITHM", algorithm), ("KEY", key)],
+            ready: "/health",
+            ..Plan::plain(&name, program, HAPROXY, &["-f"])
         })
     }
 
     pub(super) fn nginx(&self) -> anyhow::Result<Proxy> {
-        self.start(&Plan {
-            name: "nginx".to_owned(),
-            program: tools::require("nginx", "nginx-light")?,
-            template: NGINX,
-            values: &[],
-            // Before it has read its configuration it would log to a system directory.
-            arguments: &["-e", "stderr", "-c"],
-            ready: Ready::Public("/plain/ready"),
-            cores: Cores::Server,
-        })
+        let program = tools::require("nginx", "nginx-light")?;
+        // Before it has read its configuration it would log to a system directory.
+        let arguments = &["-e", "stderr", "-c"];
+        self.start(&Plan::plain("nginx", program, NGINX, arguments))
     }
 
     pub(super) fn caddy(&self) -> anyhow::Result<Proxy> {
-        self.start(&Plan {
-            name: "caddy".to_owned(),
-            program: tools::require("caddy", "caddy")?,
-            template: CADDY,
-            values: &[],
-            arguments: &["run", "--adapter", "caddyfile", "--config"],
-            ready: Ready::Public("/plain/ready"),
-            cores: Cores::Server,
-        })
+        let program = tools::require("caddy", "caddy")?;
+        let arguments = &["run", "--adapter", "caddyfile", "--config"];
+        self.start(&Plan::plain("caddy", program, CADDY, arguments))
     }
 
     fn start(&self, plan: &Plan<'_>) -> anyhow::Result<Proxy> {
@@ -181,18 +165,31 @@ impl Setup<'_> {
             spec = spec.env(variable, work);
         }
         spec.args.extend(plan.arguments.iter().map(Into::into));
-        let (ready, path) = match plan.ready {
-            Ready::Admin(path) => (admin, path),
-            Ready::Public(path) => (port, path),
-        };
+        let ready = if plan.has_admin { admin } else { port };
         let spec = spec
             .arg(file)
-            .ready_at(([127, 0, 0, 1], ready).into(), path);
+            .ready_at(([127, 0, 0, 1], ready).into(), plan.ready);
         Ok(Proxy {
             service: self.bench.start(plan.cores, &spec)?,
             port,
             access_log: if separate { access_log } else { log },
         })
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// On one core, ready once it proxies.
+    fn plain(name: &str, program: PathBuf, template: &'a str, arguments: &'a [&'a str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            program,
+            template,
+            values: &[],
+            arguments,
+            ready: "/plain/ready",
+            has_admin: false,
+            cores: Cores::Server,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
@@ -15,22 +16,16 @@ use super::CONNECTIONS;
 use crate::backend::Backend;
 use crate::bench::{Bench, Cores};
 use crate::load::{Load, Request};
-use crate::plan::Measure;
 use crate::report::{Section, Table};
-use crate::rounds::{Round, alternate};
+use crate::rounds::{Round, Row, alternate};
 use crate::tools;
 
 /// The statements of one presign, as services/media/src/store has them.
 const STATEMENTS: &str = "benches/pgbench/presign.sql";
+const PRESIGN: &str = "POST /v1/media/presign";
 const USERS: usize = 16;
 /// The size of the connection pool of one replica.
 const CLIENTS: usize = 10;
-
-#[derive(Clone, Copy)]
-enum Subject {
-    Presign,
-    Pgbench,
-}
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     tools::require("pgbench", "postgresql-contrib")?;
@@ -38,35 +33,32 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let spec = backend.trusting(backend.stack.service("media")?);
     let media = bench.start(Cores::Server, &spec)?;
     let load = Load::Cycle(requests(backend)?, CONNECTIONS);
-    let run = |subject, seconds| match subject {
-        Subject::Presign => load.run(bench, backend.stack.ports.media, media.pid(), seconds),
-        Subject::Pgbench => pgbench(bench, backend, seconds),
-    };
-    let written = rows_of_each(backend, || run(Subject::Presign, 1))?;
-    let compared = rows_of_each(backend, || run(Subject::Pgbench, 1))?;
+    let presign = |seconds| load.run(bench, backend.stack.ports.media, media.pid(), seconds);
+    let pgbench = |seconds| pgbench(bench, backend, seconds);
+    let written = rows_of_each(backend, || presign(1))?;
+    let compared = rows_of_each(backend, || pgbench(1))?;
     ensure!(
         written == compared,
         "media writes {written:?} rows for each presign, {STATEMENTS} {compared:?}: update it from \
          services/media/src/store"
     );
-    let pace = bench.plan.slow_pace();
-    let subjects = [Subject::Presign, Subject::Pgbench];
-    let results = alternate(bench, pace.rounds, &subjects, |&subject| {
-        // Both begin with an empty table that is not cached.
+    // Both begin with an empty table that is not cached.
+    let empty = || {
         backend.query("TRUNCATE media.assets CASCADE")?;
-        backend.settle()?;
-        run(subject, pace.seconds)
-    })?;
-    let ratio = results[0].ratio_to(&results[1]);
-    let mut table = Table::of_rounds("what", "pgbench");
-    table.rounds("POST /v1/media/presign", &results[0], Some(ratio));
-    table.rate("pgbench", &results[1]);
-    let rows = written
-        .iter()
-        .map(|(table, rows)| format!("{rows} in {table}"));
-    let rows = rows.collect::<Vec<_>>().join(", ");
+        backend.settle()
+    };
+    let rows = [
+        Row::new(PRESIGN, |seconds| empty().and_then(|()| presign(seconds))),
+        Row::new("pgbench", |seconds| empty().and_then(|()| pgbench(seconds))),
+    ];
+    let pace = bench.plan.slow_pace();
+    let results = alternate(bench, pace, &rows)?;
+    let ratio = results.ratio(PRESIGN, "pgbench").unwrap_or(f64::NAN);
+    let rows = written.iter();
+    let rows: Vec<String> = rows
+        .map(|(table, rows)| format!("{rows} in {table}"))
+        .collect();
     Ok(Section {
-        measure: Measure::Presign,
         title: "Presign",
         how: format!(
             "{} rounds of {} s, each with an empty table, {CONNECTIONS} connections and tokens of {USERS} users; media \
@@ -75,15 +67,15 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
              fsync on the other cores.",
             pace.rounds, pace.seconds, backend.version
         ),
-        table,
+        table: Table::of_results(&results, "what", "pgbench", "pgbench"),
         notes: vec![
             format!("Presigned uploads to the transactions of pgbench: {ratio:.2}"),
-            format!("Both write the same rows: {rows}."),
+            format!("Both write the same rows: {}.", rows.join(", ")),
         ],
     })
 }
 
-fn requests(backend: &Backend) -> anyhow::Result<Vec<Request>> {
+fn requests(backend: &Backend) -> anyhow::Result<Arc<[Request]>> {
     let body = json!({
         "file_name": "photo.png",
         "content_type": "image/png",
@@ -153,16 +145,12 @@ fn pgbench(bench: &Bench, backend: &Backend, seconds: u32) -> anyhow::Result<Rou
     let text = tools::output(bench, Cores::Server, &mut command)?;
     let context = || format!("pgbench printed\n{text}");
     let is_complete = text.contains("number of failed transactions: 0 ");
-    let processed = "number of transactions actually processed: ";
-    let (per_second, requests) = (
-        number_after(&text, "tps = "),
-        number_after(&text, processed),
-    );
-    Ok(Round {
-        per_second: per_second.filter(|_| is_complete).with_context(context)?,
-        requests: requests.with_context(context)?,
-        ..Round::default()
-    })
+    let requests = number_after(&text, "number of transactions actually processed: ");
+    let per_second = number_after(&text, "tps = ").filter(|_| is_complete);
+    Ok(Round::of_rate(
+        requests.with_context(context)?,
+        per_second.with_context(context)?,
+    ))
 }
 
 fn number_after<T: FromStr>(text: &str, words: &str) -> Option<T> {

@@ -1,6 +1,7 @@
 //! The redirect with its durable click beside a bare handler that returns the same response.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -13,10 +14,9 @@ use super::{BUSY, CONNECTIONS};
 use crate::backend::Backend;
 use crate::bench::{Bench, Cores};
 use crate::load::{Load, Request, Response, count};
-use crate::paced::{self, Latency};
-use crate::plan::Measure;
+use crate::paced;
 use crate::report::{Section, Table};
-use crate::rounds::{Round, Rounds, alternate, median};
+use crate::rounds::{Results, Round, Row, alternate, median};
 
 const LINKS: usize = 100;
 const TARGET: &str = "https://example.com/a/page/that/was/shared";
@@ -26,23 +26,10 @@ const POLL: Duration = Duration::from_millis(100);
 /// What differs from one response to the next, or is added by the server itself.
 const NOT_COPIED: [&str; 4] = ["date", "connection", "content-length", "transfer-encoding"];
 
-/// One row of the table.
-struct Subject<'a> {
-    name: &'static str,
-    service: &'a Service,
-    port: u16,
-    /// `None`: this server logs no clicks.
-    storing: Option<Storing>,
-}
-
-/// When the clicks of a round go from the log into Postgres.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Storing {
-    /// The same process stores them, on the same core.
-    Meanwhile,
-    /// The table is locked during the round.
-    Afterwards,
-}
+const OWN: &str = "quartet-links, synced each 0.1 s";
+const AFTERWARDS: &str = "quartet-links, clicks stored afterwards";
+const GROUP: &str = "quartet-links, synced before the response";
+const BARE: &str = "bare axum";
 
 /// The clicks that must be in the database.
 struct Clicks<'a> {
@@ -54,57 +41,56 @@ struct Clicks<'a> {
 }
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
-    let links = start_links(bench, backend, backend.stack.service("links")?)?;
-    let port = backend.stack.ports.links;
+    let links = backend.trusting(backend.stack.service("links")?);
+    let links = (
+        bench.start(Cores::Server, &links)?,
+        backend.stack.ports.links,
+    );
     let slugs = create_links(backend, "bench")?;
-    let (synced, synced_port) = start_synced(bench, backend)?;
+    let group = start_group(bench, backend)?;
+    let bare = start_bare(bench, links.1, &slugs[0])?;
     let clicks = Clicks {
         bench,
         backend,
         followed: Cell::new(1),
         rates: RefCell::default(),
     };
-    let (bare, bare_port) = start_bare(bench, port, &slugs[0])?;
-    let subject = |name, service, port, storing| Subject {
-        name,
-        service,
-        port,
-        storing,
-    };
-    let name = "quartet-links, synced each 0.1 s";
-    let alone = "quartet-links, clicks stored afterwards";
-    let group = "quartet-links, synced before the response";
-    let subjects = [
-        subject(name, &links, port, Some(Storing::Meanwhile)),
-        subject(alone, &links, port, Some(Storing::Afterwards)),
-        subject(group, &synced, synced_port, Some(Storing::Meanwhile)),
-        subject("bare axum", &bare, bare_port, None),
+    let requests: Arc<[Request]> = slugs.iter().map(|slug| follow(slug)).collect();
+    let load = Load::Cycle(Arc::clone(&requests), CONNECTIONS);
+    let run =
+        |(service, port): &(Service, u16), seconds| load.run(bench, *port, service.pid(), seconds);
+    let rows = [
+        Row::new(OWN, |seconds| clicks.meanwhile(|| run(&links, seconds))),
+        Row::new(AFTERWARDS, |seconds| {
+            clicks.afterwards(seconds, || run(&links, seconds))
+        }),
+        Row::new(GROUP, |seconds| clicks.meanwhile(|| run(&group, seconds))),
+        Row::new(BARE, |seconds| run(&bare, seconds)),
     ];
-    let load = Load::Cycle(slugs.iter().map(|slug| follow(slug)).collect(), CONNECTIONS);
-    for subject in &subjects {
-        clicks.measure(&load, subject, 1)?;
+    for row in &rows {
+        row.run(1)?;
     }
     clicks.rates.take();
     let pace = bench.plan.slow_pace();
-    let results = alternate(bench, pace.rounds, &subjects, |subject| {
-        clicks.measure(&load, subject, pace.seconds)
-    })?;
+    let results = alternate(bench, pace, &rows)?;
 
-    let rate = results[0].median(|round| round.per_second) / 2.0;
-    let requests: Vec<Request> = slugs.iter().map(|slug| follow(slug)).collect();
-    let paced = [&subjects[0], &subjects[subjects.len() - 1]];
-    let latencies = clicks.latencies(&requests, &paced, rate)?;
+    let rate = results.0[0].1.medians().per_second / 2.0;
+    let paced = |port, seconds| paced::run(bench, port, &requests, rate, seconds);
+    let rows = [
+        Row::new(OWN, |seconds| clicks.stored(paced(links.1, seconds)?)),
+        Row::new(BARE, |seconds| paced(bare.1, seconds)),
+    ];
+    let latencies = alternate(bench, pace, &rows)?;
 
     let mut notes = vec![clicks.verify()?];
-    let table = tabulate(&subjects, &results, &mut notes);
+    notes.extend(cpu_notes(&results));
     notes.push(format!(
         "Clicks are stored in Postgres during and after a round: {:.0} per second from the first request to the last \
          row.",
         median(clicks.rates.take())
     ));
-    notes.push(latency_note(rate, latencies));
+    notes.push(latency_note(rate, &latencies));
     Ok(Section {
-        measure: Measure::Redirect,
         title: "Redirect",
         how: format!(
             "{} rounds of {} s, {CONNECTIONS} connections, {LINKS} links in turn. All rows of quartet-links append each \
@@ -114,48 +100,45 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
              is an axum handler in a runtime with the same configuration and allocator, with the same status and headers and nothing else. Postgres {} with fsync.",
             pace.rounds, pace.seconds, backend.version
         ),
-        table,
+        table: Table::of_results(&results, "server", "bare", BARE),
         notes,
     })
 }
 
-/// The rows, and what they mean.
-fn tabulate(subjects: &[Subject<'_>], results: &[Rounds], notes: &mut Vec<String>) -> Table {
-    let mut table = Table::of_rounds("server", "bare");
-    for (subject, rounds) in subjects.iter().zip(results) {
-        let ratio = rounds.ratio_to(&results[subjects.len() - 1]);
-        table.rounds(subject.name, rounds, Some(ratio));
-        let name = subject.name;
-        let cpu = |rounds: &Rounds| rounds.median(|round| round.cpu_micros);
-        if subject.storing.is_some() {
+/// What processor times say that rates do not.
+fn cpu_notes(results: &Results) -> Vec<String> {
+    let bare = results.medians(BARE).map_or(f64::NAN, |it| it.cpu_micros);
+    let mut notes = Vec::new();
+    for (name, rounds) in &results.0 {
+        let medians = rounds.medians();
+        if *name != BARE {
             notes.push(format!(
                 "CPU time of bare axum to that of {name}: {:.2}",
-                cpu(&results[subjects.len() - 1]) / cpu(rounds)
+                bare / medians.cpu_micros
             ));
         }
-        if rounds.median(|round| round.busy) < BUSY {
+        if medians.busy < BUSY {
             notes.push(format!(
                 "{name} did not use its whole core: the disk or the load was the bottleneck."
             ));
         }
     }
-    table
+    notes
 }
 
-fn latency_note(rate: f64, [links, bare]: [Latency; 2]) -> String {
+fn latency_note(rate: f64, latencies: &Results) -> String {
+    let micros = |name| {
+        let medians = latencies.medians(name);
+        medians.map_or((f64::NAN, f64::NAN), |it| {
+            (it.p50_ms * 1e3, it.p99_ms * 1e3)
+        })
+    };
+    let ((p50, p99), (bare_p50, bare_p99)) = (micros(OWN), micros(BARE));
     format!(
-        "At {rate:.0} requests per second in an open loop, half of what quartet-links reached: p50 {:.0} us and p99 \
-         {:.0} us, bare {:.0} us and {:.0} us; p99 to bare: {:.2}",
-        links.p50_micros,
-        links.p99_micros,
-        bare.p50_micros,
-        bare.p99_micros,
-        links.p99_micros / bare.p99_micros
+        "At {rate:.0} requests per second in an open loop, half of what quartet-links reached: p50 {p50:.0} us and p99 \
+         {p99:.0} us, bare {bare_p50:.0} us and {bare_p99:.0} us; p99 to bare: {:.2}",
+        p99 / bare_p99
     )
-}
-
-fn start_links(bench: &Bench, backend: &Backend, spec: ServiceSpec) -> anyhow::Result<Service> {
-    bench.start(Cores::Server, &backend.trusting(spec))
 }
 
 /// Links of one user, whose slugs begin with `prefix`.
@@ -177,7 +160,7 @@ pub(super) fn create_links(backend: &Backend, prefix: &str) -> anyhow::Result<Ve
 }
 
 /// A second replica that syncs each group of clicks to the disk before it responds.
-fn start_synced(bench: &Bench, backend: &Backend) -> anyhow::Result<(Service, u16)> {
+fn start_group(bench: &Bench, backend: &Backend) -> anyhow::Result<(Service, u16)> {
     let port = port::free()?;
     let stack = Stack {
         root: backend.stack.root.join("group"),
@@ -188,14 +171,15 @@ fn start_synced(bench: &Bench, backend: &Backend) -> anyhow::Result<(Service, u1
         ..backend.stack.clone()
     };
     let spec = stack.service("links")?.env("QUARTET_CLICKS_FSYNC", "group");
-    Ok((start_links(bench, backend, spec)?, port))
+    let spec = backend.trusting(spec);
+    Ok((bench.start(Cores::Server, &spec)?, port))
 }
 
 /// Follows one link, and starts a handler that returns the same response.
 fn start_bare(bench: &Bench, links: u16, slug: &str) -> anyhow::Result<(Service, u16)> {
     let response = follow(slug).expect(links, 302)?;
     let file = bench.work().join("redirect.headers");
-    let headers: Vec<String> = copied(&response);
+    let headers = copied(&response);
     std::fs::write(&file, headers.join("\n")).context("write the headers")?;
     let port = port::free()?;
     let program = workspace::binary("quartet-bench-bare")?;
@@ -229,79 +213,43 @@ pub(super) fn follow(slug: &str) -> Request {
 }
 
 impl Clicks<'_> {
-    /// One round; afterwards all its clicks are stored, so that storing them does not disturb the next.
-    fn measure(&self, load: &Load, subject: &Subject<'_>, seconds: u32) -> anyhow::Result<Round> {
+    /// A round in which the same process stores the clicks, on the same core.
+    fn meanwhile(&self, run: impl FnOnce() -> anyhow::Result<Round>) -> anyhow::Result<Round> {
         let begin = Instant::now();
-        let run = || load.run(self.bench, subject.port, subject.service.pid(), seconds);
-        let round = match subject.storing {
-            Some(Storing::Afterwards) => self.with_locked_table(seconds, run)?,
-            _ => run()?,
-        };
-        if let Some(storing) = subject.storing {
-            self.followed.set(self.followed.get() + round.requests);
-            self.wait_until_stored()?;
-            if storing == Storing::Meanwhile {
-                let rate = count(round.requests) / begin.elapsed().as_secs_f64();
-                self.rates.borrow_mut().push(rate);
-            }
-        }
+        let round = self.stored(run()?)?;
+        let rate = count(round.requests) / begin.elapsed().as_secs_f64();
+        self.rates.borrow_mut().push(rate);
         Ok(round)
     }
 
-    /// Keeps clicks from being stored for these seconds, and a little longer.
-    fn with_locked_table<T>(
+    /// A round of these seconds in which no clicks are stored, because the table is locked.
+    fn afterwards(
         &self,
         seconds: u32,
-        run: impl FnOnce() -> anyhow::Result<T>,
-    ) -> anyhow::Result<T> {
+        run: impl FnOnce() -> anyhow::Result<Round>,
+    ) -> anyhow::Result<Round> {
         let hold = format!(
             "BEGIN; LOCK TABLE links.clicks IN EXCLUSIVE MODE; SELECT pg_sleep({seconds} + 0.5)"
         );
-        std::thread::scope(|scope| {
+        let round = std::thread::scope(|scope| {
             let holding = scope.spawn(|| self.backend.query(&hold));
-            let result = run();
+            let round = run();
             let held = holding.join();
             held.map_err(|_| anyhow::anyhow!("the thread of the lock panicked"))??;
-            result
-        })
+            round
+        });
+        self.stored(round?)
     }
 
-    /// Of the rounds of each subject, in an open loop.
-    fn latencies(
-        &self,
-        requests: &[Request],
-        subjects: &[&Subject<'_>; 2],
-        rate: f64,
-    ) -> anyhow::Result<[Latency; 2]> {
-        let pace = self.bench.plan.slow_pace();
-        let mut all = [const { Vec::new() }; 2];
-        for number in 0..pace.rounds {
-            for step in 0..subjects.len() {
-                let index = (number + step) % subjects.len();
-                let subject = subjects[index];
-                let seconds = pace.seconds;
-                let latency = paced::run(self.bench, subject.port, requests, rate, seconds)?;
-                all[index].push(latency);
-                if subject.storing.is_some() {
-                    self.followed.set(self.followed.get() + latency.requests);
-                    self.wait_until_stored()?;
-                }
-            }
-        }
-        Ok(all.map(|rounds| Latency::medians(&rounds)))
-    }
-
-    fn stored(&self) -> anyhow::Result<u64> {
-        let sum = "SELECT coalesce(sum(people + bots), 0)::bigint FROM links.click_totals";
-        Ok(self.backend.query(sum)?.parse()?)
-    }
-
-    fn wait_until_stored(&self) -> anyhow::Result<()> {
+    /// Waits until the clicks of a round are stored, so that storing them does not disturb the next.
+    fn stored(&self, round: Round) -> anyhow::Result<Round> {
+        let followed = self.followed.get() + round.requests;
+        self.followed.set(followed);
         let deadline = Instant::now() + FLUSH_TIMEOUT;
         loop {
-            let (followed, stored) = (self.followed.get(), self.stored()?);
+            let stored = self.total()?;
             if stored >= followed {
-                return Ok(());
+                return Ok(round);
             }
             ensure!(
                 Instant::now() < deadline,
@@ -312,10 +260,15 @@ impl Clicks<'_> {
         }
     }
 
+    fn total(&self) -> anyhow::Result<u64> {
+        let sum = "SELECT coalesce(sum(people + bots), 0)::bigint FROM links.click_totals";
+        Ok(self.backend.query(sum)?.parse()?)
+    }
+
     /// Compares the rows and the totals with the responses: every click is stored exactly once.
     fn verify(&self) -> anyhow::Result<String> {
         let rows = self.backend.query("SELECT count(*) FROM links.clicks")?;
-        let (rows, totals): (u64, u64) = (rows.parse()?, self.stored()?);
+        let (rows, totals): (u64, u64) = (rows.parse()?, self.total()?);
         let followed = self.followed.get();
         ensure!(
             rows == followed && totals == followed,

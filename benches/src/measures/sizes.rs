@@ -7,16 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use quartet_devstack::{Service, ServiceSpec, http, workspace};
 
+use super::SERVICES;
 use crate::backend::Backend;
 use crate::bench::{Bench, Cores};
 use crate::load::count;
-use crate::plan::Measure;
-use crate::report::{Section, Table};
+use crate::report::{Section, Table, verdict};
 use crate::rounds::median;
 use crate::usage::{Usage, anonymous_bytes};
 
-/// The gateway is last: it looks for the others.
-const SERVICES: [&str; 4] = ["core", "media", "links", "gateway"];
 const IDLE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(1);
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -38,8 +36,8 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     };
     let specs: Vec<ServiceSpec> = SERVICES.into_iter().map(spec).collect::<Result<_, _>>()?;
     let _store = bench.start(Cores::Others, &backend.stack.store()?)?;
-    let idle = idle_memory(bench, &specs)?;
-    let ready = ready_times(bench, &specs)?;
+    let memory = idle_memory(bench, &specs)?;
+    let times = ready_times(bench, &specs)?;
 
     let mut table = Table::new(&[
         "binary",
@@ -49,26 +47,27 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         "ready after ms",
         "lowest-highest",
     ]);
-    let mut sizes = 0.0;
-    for ((name, times), memory) in SERVICES.iter().zip(&ready).zip(&idle) {
+    let (mut sizes, mut resident, mut anonymous, mut slowest) = (0.0, 0.0, 0.0, 0.0_f64);
+    for ((name, times), memory) in SERVICES.iter().zip(&times).zip(&memory) {
         let binary = workspace::binary(&format!("quartet-{name}"))?;
         let size_mb = count(fs::metadata(binary)?.len()) / 1e6;
-        sizes += size_mb;
+        let ready = median(times.clone());
         let lowest = times.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = times.iter().copied().fold(0.0, f64::max);
-        table.row(vec![
+        table.row([
             format!("quartet-{name}"),
             format!("{size_mb:.1}"),
             format!("{:.1}", memory.resident_mb),
             format!("{:.1}", memory.anonymous_mb),
-            format!("{:.0}", median(times.clone())),
+            format!("{ready:.0}"),
             format!("{lowest:.0}-{highest:.0}"),
         ]);
+        sizes += size_mb;
+        resident += memory.resident_mb;
+        anonymous += memory.anonymous_mb;
+        slowest = slowest.max(ready);
     }
-    let resident: f64 = idle.iter().map(|memory| memory.resident_mb).sum();
-    let anonymous: f64 = idle.iter().map(|memory| memory.anonymous_mb).sum();
-    let slowest = ready.into_iter().map(median).fold(0.0, f64::max);
-    table.row(vec![
+    table.row([
         "together".to_owned(),
         format!("{sizes:.1}"),
         format!("{resident:.1}"),
@@ -77,7 +76,6 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         String::new(),
     ]);
     Ok(Section {
-        measure: Measure::Sizes,
         title: "Size, memory and start",
         how: format!(
             "Memory is the resident set of /proc, libraries included, {} s after all four were ready, without any \
@@ -97,7 +95,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
 }
 
 fn goal(what: &str, value: f64, goal: f64, unit: &str) -> String {
-    let verdict = if value < goal { "reached" } else { "missed" };
+    let verdict = verdict(value, goal);
     format!("{what}: {value:.0} {unit}; the goal of {goal:.0} {unit} is {verdict}.")
 }
 
@@ -134,10 +132,7 @@ fn time_to_ready(spec: &ServiceSpec) -> anyhow::Result<Duration> {
     let mut service = spec.start()?;
     loop {
         let response = http::get(*address, path, READY_TIMEOUT);
-        if response
-            .as_ref()
-            .is_ok_and(|response| response.status == 200)
-        {
+        if let Ok(http::Response { status: 200, .. }) = response {
             let took = begin.elapsed();
             // Nothing is in flight; a graceful stop would only take longer.
             service.kill()?;

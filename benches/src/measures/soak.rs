@@ -2,25 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, ensure};
 use quartet_devstack::stack::Setting;
-use quartet_devstack::{Service, workspace};
+use quartet_devstack::{Cancel, Service, workspace};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
+use super::SERVICES;
 use crate::backend::{Backend, User};
 use crate::bench::{Bench, Cores};
 use crate::load::{Connection, Request, count, runtime};
-use crate::plan::Measure;
 use crate::report::{Section, Table};
 use crate::rounds::median;
 use crate::usage::Usage;
 
-/// The gateway is last: it looks for the others.
-const SERVICES: [&str; 4] = ["core", "media", "links", "gateway"];
 const COLORS: [&str; 4] = ["#c0392b", "#2980b9", "#27ae60", "#8e44ad"];
 const PLOT: &str = "benches/soak.svg";
 const SAMPLES: u32 = 240;
@@ -36,22 +34,8 @@ const TOLERATED_SHARE: f64 = 0.05;
 
 /// Resident megabytes of each service after some minutes.
 type Sample = (f64, [f64; 4]);
-
-#[derive(Default)]
-struct Tally {
-    /// Responses by status.
-    statuses: Mutex<BTreeMap<u16, u64>>,
-    broken: AtomicU64,
-}
-
-/// What one client does, over and over.
-struct Client {
-    port: u16,
-    user: User,
-    tally: Arc<Tally>,
-    deadline: Instant,
-    bench_cancel: quartet_devstack::Cancel,
-}
+/// Responses by status; `None` counts requests without one.
+type Tally = BTreeMap<Option<u16>, u64>;
 
 pub(super) fn run(bench: &Bench, backend: &mut Backend) -> anyhow::Result<Section> {
     for limit in ["core", "media", "links", "redirects"] {
@@ -71,24 +55,20 @@ pub(super) fn run(bench: &Bench, backend: &mut Backend) -> anyhow::Result<Sectio
     }
     let length = Duration::from_secs(u64::from(bench.plan.minutes) * 60);
     let begin = Instant::now();
-    let tally = Arc::new(Tally::default());
-    let clients = (0..CLIENTS).map(|number| {
-        let user = User::sign_up(stack.ports.core, &format!("soak{number}"))?;
-        Ok(Client {
-            port: stack.ports.gateway,
-            user,
-            tally: Arc::clone(&tally),
-            deadline: begin + length,
-            bench_cancel: bench.cancel.clone(),
-        })
-    });
-    let clients = clients.collect::<anyhow::Result<Vec<_>>>()?;
-    let load = std::thread::spawn(move || runtime()?.block_on(drive(clients)));
+    let mut users = Vec::new();
+    for number in 0..CLIENTS {
+        users.push(User::sign_up(stack.ports.core, &format!("soak{number}"))?);
+    }
+    let client = Client {
+        port: stack.ports.gateway,
+        deadline: begin + length,
+        cancel: bench.cancel.clone(),
+    };
+    let load = std::thread::spawn(move || runtime()?.block_on(drive(&Arc::new(client), users)));
     let samples = watch(bench, &running, begin, length)?;
-    load.join()
-        .map_err(|_| anyhow::anyhow!("the load panicked"))??;
+    let tally = load.join().map_err(|_| anyhow!("the load panicked"))??;
     std::fs::write(workspace::root().join(PLOT), plot(&samples)).context("write the plot")?;
-    Ok(section(bench, &samples, &tally))
+    Ok(section(bench, &samples, tally))
 }
 
 /// Samples memory until the time is over. A service that ends is an error.
@@ -103,7 +83,7 @@ fn watch(
         let mut resident = [0.0; 4];
         for (service, resident) in running.iter().zip(&mut resident) {
             let bytes = Usage::of_group(service.pid())?.resident_bytes;
-            anyhow::ensure!(bytes > 0, "{} has ended", service.name());
+            ensure!(bytes > 0, "{} has ended", service.name());
             *resident = count(bytes) / 1e6;
         }
         samples.push((begin.elapsed().as_secs_f64() / 60.0, resident));
@@ -112,89 +92,89 @@ fn watch(
     Ok(samples)
 }
 
-async fn drive(clients: Vec<Client>) -> anyhow::Result<()> {
-    let mut tasks = tokio::task::JoinSet::new();
-    for client in clients {
-        let client = Arc::new(client);
-        tasks.spawn(Arc::clone(&client).journey());
-        tasks.spawn(client.visits());
+/// The users, and as many visitors; returns the responses of all.
+async fn drive(client: &Arc<Client>, users: Vec<User>) -> anyhow::Result<Tally> {
+    let mut tasks = JoinSet::new();
+    for user in users {
+        tasks.spawn(Arc::clone(client).repeat(Some(user)));
+        tasks.spawn(Arc::clone(client).repeat(None));
     }
+    let mut all = Tally::new();
     while let Some(ended) = tasks.join_next().await {
-        ended??;
+        for (status, number) in ended?? {
+            *all.entry(status).or_default() += number;
+        }
     }
-    Ok(())
+    Ok(all)
+}
+
+/// What all clients have in common.
+struct Client {
+    port: u16,
+    deadline: Instant,
+    cancel: Cancel,
 }
 
 impl Client {
     fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline || self.bench_cancel.is_set()
+        Instant::now() >= self.deadline || self.cancel.is_set()
     }
 
-    /// A user: logs in, reads the account, uploads, creates and reads links, makes mistakes.
-    async fn journey(self: Arc<Self>) -> anyhow::Result<()> {
+    /// A user who logs in, reads the account, uploads, creates and reads links, and makes mistakes; or
+    /// else a visitor of short links, known and unknown.
+    async fn repeat(self: Arc<Self>, user: Option<User>) -> anyhow::Result<Tally> {
+        let (mut tally, mut token) = (Tally::new(), String::new());
         let mut connection = Connection::open(self.port).await?;
-        let mut token = String::new();
-        let mut number = 0_u64;
-        while !self.is_over() {
-            if number.is_multiple_of(LOGIN_EVERY) {
-                let login = self.send(&mut connection, &self.user.login()).await;
-                login["access_token"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .clone_into(&mut token);
+        for number in (0_u64..).take_while(|_| !self.is_over()) {
+            if let Some(user) = &user
+                && number.is_multiple_of(LOGIN_EVERY)
+            {
+                let login = self.send(&mut connection, &mut tally, &user.login()).await;
+                let issued = login["access_token"].as_str();
+                issued.unwrap_or_default().clone_into(&mut token);
             }
             if number.is_multiple_of(RECONNECT_EVERY) {
                 connection = Connection::open(self.port).await?;
             }
-            for request in requests(&token, number) {
-                self.send(&mut connection, &request).await;
+            let requests = match &user {
+                Some(_) => requests(&token, number),
+                None => std::array::from_fn(|step| visit(number, step)),
+            };
+            for request in requests {
+                self.send(&mut connection, &mut tally, &request).await;
             }
-            number += 1;
             tokio::time::sleep(PAUSE).await;
         }
-        Ok(())
-    }
-
-    /// Visitors of short links, known and unknown.
-    async fn visits(self: Arc<Self>) -> anyhow::Result<()> {
-        let mut connection = Connection::open(self.port).await?;
-        let mut number = 0_u64;
-        while !self.is_over() {
-            if number.is_multiple_of(RECONNECT_EVERY) {
-                connection = Connection::open(self.port).await?;
-            }
-            for step in 0..8 {
-                let slug = slug((number + step * 37) % 2000);
-                let visit = Request::get(&format!("/s/{slug}"), None);
-                self.send(&mut connection, &visit).await;
-            }
-            number += 1;
-            tokio::time::sleep(PAUSE).await;
-        }
-        Ok(())
+        Ok(tally)
     }
 
     /// The response as JSON, null if it is none.
-    async fn send(&self, connection: &mut Connection, request: &Request) -> Value {
-        let Ok(response) = connection.send(request).await else {
-            self.tally.broken.fetch_add(1, Ordering::Relaxed);
+    async fn send(
+        &self,
+        connection: &mut Connection,
+        tally: &mut Tally,
+        request: &Request,
+    ) -> Value {
+        let response = connection.send(request).await.ok();
+        let status = response.as_ref().map(|response| response.status);
+        *tally.entry(status).or_default() += 1;
+        let Some(response) = response else {
             if let Ok(fresh) = Connection::open(self.port).await {
                 *connection = fresh;
             }
             return Value::Null;
         };
-        let mut statuses = self
-            .tally
-            .statuses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *statuses.entry(response.status).or_default() += 1;
         response.json().unwrap_or_default()
     }
 }
 
 fn slug(number: u64) -> String {
-    format!("soak-{number:05}")
+    format!("soak-{:05}", number % 2000)
+}
+
+fn visit(number: u64, step: usize) -> Request {
+    let slug = slug(number + step as u64 * 37);
+    Request::get(&format!("/s/{slug}"), None)
 }
 
 fn requests(token: &str, number: u64) -> [Request; 8] {
@@ -203,7 +183,7 @@ fn requests(token: &str, number: u64) -> [Request; 8] {
         let body = json!({ "query": query, "variables": variables });
         Request::post("/v1/links/graphql", token, &body)
     };
-    let link = json!({ "url": "https://example.com/a/page", "slug": slug(number % 2000) });
+    let link = json!({ "url": "https://example.com/a/page", "slug": slug(number) });
     let upload = json!({
         "file_name": format!("{number}.png"), "content_type": "image/png", "size_bytes": 123_456,
         "visibility": "private",
@@ -224,25 +204,24 @@ fn requests(token: &str, number: u64) -> [Request; 8] {
     ]
 }
 
-fn section(bench: &Bench, samples: &[Sample], tally: &Tally) -> Section {
+fn section(bench: &Bench, samples: &[Sample], mut tally: Tally) -> Section {
     let of = |from: usize, to: usize, service: usize| {
         let range = samples.len() * from / 5..samples.len() * to / 5;
         median(samples[range].iter().map(|(_, mb)| mb[service]).collect())
     };
-    let columns = [
+    let mut table = Table::new(&[
         "service",
         "first fifth",
         "middle fifth",
         "last fifth",
         "peak",
         "grows",
-    ];
-    let mut table = Table::new(&columns);
+    ]);
     for (index, name) in SERVICES.iter().enumerate() {
         let (first, middle, last) = (of(0, 1, index), of(2, 3, index), of(4, 5, index));
         let peak = samples.iter().map(|(_, mb)| mb[index]).fold(0.0, f64::max);
         let grows = last - middle > (middle * TOLERATED_SHARE).max(TOLERATED_MB);
-        table.row(vec![
+        table.row([
             format!("quartet-{name}"),
             format!("{first:.1}"),
             format!("{middle:.1}"),
@@ -251,17 +230,14 @@ fn section(bench: &Bench, samples: &[Sample], tally: &Tally) -> Section {
             if grows { "yes" } else { "no" }.to_owned(),
         ]);
     }
-    let statuses = tally
-        .statuses
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let total: u64 = statuses.values().sum();
-    let by_status: Vec<String> = statuses
-        .iter()
-        .map(|(status, number)| format!("{number} of {status}"))
-        .collect();
+    let broken = tally.remove(&None).unwrap_or_default();
+    let total: u64 = tally.values().sum();
+    let by_status = tally.iter().filter_map(|(status, number)| {
+        let status = status.as_ref()?;
+        Some(format!("{number} of {status}"))
+    });
+    let by_status: Vec<String> = by_status.collect();
     Section {
-        measure: Measure::Soak,
         title: "Soak",
         how: format!(
             "{} minutes of mixed load through the gateway by {CLIENTS} users and as many visitors: logins, own user, \
@@ -273,10 +249,7 @@ fn section(bench: &Bench, samples: &[Sample], tally: &Tally) -> Section {
         table,
         notes: vec![
             format!("{total} responses: {}.", by_status.join(", ")),
-            format!(
-                "{} requests got no response.",
-                tally.broken.load(Ordering::Relaxed)
-            ),
+            format!("{broken} requests got no response."),
         ],
     }
 }
@@ -286,11 +259,9 @@ fn plot(samples: &[Sample]) -> String {
     const WIDTH: f64 = 900.0;
     const HEIGHT: f64 = 400.0;
     let minutes = samples.last().map_or(1.0, |(minute, _)| minute.max(0.1));
-    let highest = samples
-        .iter()
-        .flat_map(|(_, mb)| mb)
-        .fold(10.0, |a: f64, b| a.max(*b))
-        * 1.1;
+    let sizes = samples.iter().flat_map(|(_, mb)| mb);
+    let highest = sizes.fold(10.0, |a: f64, b| a.max(*b)) * 1.1;
+    let height = |mb: f64| HEIGHT * (1.0 - mb / highest);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-60 -20 {} {}\" font-family=\"sans-serif\" \
          font-size=\"13\">\n<rect x=\"-60\" y=\"-20\" width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
@@ -311,28 +282,19 @@ fn plot(samples: &[Sample]) -> String {
             minutes * share
         );
     }
-    for (index, name) in SERVICES.iter().enumerate() {
-        let points: Vec<String> = samples
-            .iter()
-            .map(|(minute, mb)| {
-                let (x, y) = (
-                    WIDTH * minute / minutes,
-                    HEIGHT * (1.0 - mb[index] / highest),
-                );
-                format!("{x:.1},{y:.1}")
-            })
-            .collect();
-        let y = samples
-            .last()
-            .map_or(0.0, |(_, mb)| HEIGHT * (1.0 - mb[index] / highest));
-        let color = COLORS[index];
+    for (index, (name, color)) in SERVICES.iter().zip(COLORS).enumerate() {
+        let point = |(minute, mb): &Sample| {
+            format!("{:.1},{:.1}", WIDTH * minute / minutes, height(mb[index]))
+        };
+        let points: Vec<String> = samples.iter().map(point).collect();
+        let last = samples.last().map_or(0.0, |(_, mb)| mb[index]);
         let _ = writeln!(
             svg,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>\
              <text x=\"{}\" y=\"{:.1}\" fill=\"{color}\">quartet-{name}</text>",
             points.join(" "),
             WIDTH + 8.0,
-            y + 4.0
+            height(last) + 4.0
         );
     }
     svg.push_str("</svg>\n");

@@ -8,15 +8,13 @@ use anyhow::{Context as _, ensure};
 use jsonwebtoken::Algorithm::HS256;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::peers::{Proxy, Setup, Variant};
-use super::{CONNECTIONS, GUARDED, USERS};
+use super::peers::{Proxy, Setup};
+use super::{CONNECTIONS, GUARDED, load_of_users};
 use crate::bench::{Bench, Cores};
-use crate::load::{Load, Request, count};
-use crate::plan::Measure;
+use crate::load::{Load, count};
 use crate::report::{Section, Table};
 use crate::tokens::Issuer;
 use crate::tools;
-use crate::upstream;
 
 /// For strace to attach to every thread.
 const ATTACH: Duration = Duration::from_millis(500);
@@ -26,47 +24,28 @@ const LEAST: f64 = 0.05;
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     let issuer = Issuer::new()?;
-    let setup = Setup {
-        bench,
-        upstream: upstream::start(&issuer.jwks)?,
-        issuer: &issuer,
-    };
-    let general = Variant {
-        direct: false,
-        ..Variant::of(HS256)
-    };
+    let setup = Setup::new(bench, &issuer)?;
     let mut subjects = vec![
-        ("quartet-gateway, HS256", setup.gateway(Variant::of(HS256))?),
+        ("quartet-gateway, HS256", setup.gateway(HS256)?),
         (
             "quartet-gateway, HS256, general path",
-            setup.gateway(general)?,
+            setup.general_gateway(HS256)?,
         ),
         ("empty pingora", setup.empty_pingora()?),
     ];
     subjects.extend(setup.nginx().ok().map(|nginx| ("nginx, plain", nginx)));
-    let tokens = issuer.tokens(HS256, USERS)?;
-    let requests = tokens
-        .iter()
-        .map(|token| Request::get(GUARDED, Some(token)));
-    let load = Load::Cycle(requests.collect(), CONNECTIONS);
+    let load = load_of_users(&issuer, HS256, GUARDED)?;
     let mut table = Table::new(&["server", "calls per request", "of these"]);
     for (name, proxy) in &subjects {
         bench.require_running()?;
-        load.run(bench, proxy.port, proxy.service.pid(), 1)?;
+        proxy.run(bench, &load, 1)?;
         let calls = calls(bench, proxy, &load)?;
-        let listed: Vec<String> = calls
-            .iter()
-            .map(|(name, each)| format!("{name} {each:.1}"))
-            .collect();
         let all: f64 = calls.iter().map(|(_, each)| each).sum();
-        table.row(vec![
-            (*name).to_owned(),
-            format!("{all:.1}"),
-            listed.join(", "),
-        ]);
+        let listed = calls.iter().map(|(name, each)| format!("{name} {each:.1}"));
+        let listed: Vec<String> = listed.collect();
+        table.row([(*name).to_owned(), format!("{all:.1}"), listed.join(", ")]);
     }
     Ok(Section {
-        measure: Measure::Syscalls,
         title: "System calls",
         how: format!(
             "Counted by strace for {SECONDS} s with {CONNECTIONS} connections; calls that are rarer than one in twenty \
@@ -86,11 +65,10 @@ fn calls(bench: &Bench, proxy: &Proxy, load: &Load) -> anyhow::Result<Vec<(Strin
     command.args(["-c", "-f", "-o"]).arg(&file).arg("-p");
     command.arg(proxy.service.pid().to_string());
     command.stdin(Stdio::null()).stderr(Stdio::null());
-    let mut child = bench
-        .on(Cores::Others, || command.spawn())?
-        .context("start strace")?;
+    let child = bench.on(Cores::Others, || command.spawn())?;
+    let mut child = child.context("start strace")?;
     bench.pause(ATTACH)?;
-    let round = load.run(bench, proxy.port, proxy.service.pid(), SECONDS);
+    let round = proxy.run(bench, load, SECONDS);
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     kill_process(pid.context("the process id of strace")?, Signal::INT)?;
     child.wait().context("wait for strace")?;

@@ -1,34 +1,24 @@
 //! Redirects and the own user through the gateway, beside the gateway with an upstream that does nothing.
 
-use anyhow::Context as _;
 use jsonwebtoken::Algorithm::EdDSA;
 use quartet_devstack::ServiceSpec;
 
-use super::peers::{Setup, Variant};
+use super::peers::Setup;
 use super::redirect::{create_links, follow};
-use super::{CONNECTIONS, GUARDED, USERS};
+use super::{CONNECTIONS, GUARDED, USERS, load_of_users};
 use crate::backend::{Backend, User};
 use crate::bench::{Bench, Cores};
 use crate::load::{Load, Request};
-use crate::plan::Measure;
 use crate::report::{Section, Table};
-use crate::rounds::alternate;
-use crate::upstream;
+use crate::rounds::{Row, alternate};
 
 /// With limits that are counted and never reached.
 const LIMITS: [&str; 4] = ["CORE", "MEDIA", "LINKS", "REDIRECTS"];
+const REFERENCE: &str = "guarded, tiny upstream";
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
-    let setup = Setup {
-        bench,
-        upstream: upstream::start(&backend.issuer.jwks)?,
-        issuer: &backend.issuer,
-    };
-    let guarded = setup.gateway(Variant::of(EdDSA))?;
-    let tokens = backend.issuer.tokens(EdDSA, USERS)?;
-    let things = tokens
-        .iter()
-        .map(|token| Request::get(GUARDED, Some(token)));
+    let guarded = Setup::new(bench, &backend.issuer)?.gateway(EdDSA)?;
+    let things = load_of_users(&backend.issuer, EdDSA, GUARDED)?;
 
     let stack = &backend.stack;
     let _core = bench.start(Cores::Others, &stack.service("core")?)?;
@@ -39,42 +29,31 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let gateway = LIMITS.iter().fold(stack.gateway(), limited);
     let gateway = bench.start(Cores::Server, &gateway)?;
     let slugs = create_links(backend, "through")?;
-    let users = (0..USERS)
-        .map(|number| {
-            let user = User::sign_up(stack.ports.core, &format!("through{number}"))?;
-            let token = user.access_token(stack.ports.core)?;
-            Ok(Request::get("/v1/core/users/me", Some(&token)))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let redirects = slugs.iter().map(|slug| follow(slug)).collect();
+    let redirects = Load::Cycle(slugs.iter().map(|slug| follow(slug)).collect(), CONNECTIONS);
+    let own_user = |number| {
+        let user = User::sign_up(stack.ports.core, &format!("through{number}"))?;
+        let token = user.token(stack.ports.core, "access_token")?;
+        Ok(Request::get("/v1/core/users/me", Some(&token)))
+    };
+    let users: anyhow::Result<_> = (0..USERS).map(own_user).collect();
+    let users = Load::Cycle(users?, CONNECTIONS);
 
-    let own = (stack.ports.gateway, gateway.pid());
-    let subjects = [
-        (
-            "guarded, tiny upstream",
-            (guarded.port, guarded.service.pid()),
-            Load::Cycle(things.collect(), CONNECTIONS),
-        ),
-        ("GET /s/{slug}", own, Load::Cycle(redirects, CONNECTIONS)),
-        (
-            "GET /v1/core/users/me",
-            own,
-            Load::Cycle(users, CONNECTIONS),
-        ),
+    let own = |name, load| {
+        let (port, pid): (u16, u32) = (stack.ports.gateway, gateway.pid());
+        let load: &Load = load;
+        Row::new(name, move |seconds| load.run(bench, port, pid, seconds))
+    };
+    let rows = [
+        Row::new(REFERENCE, |seconds| guarded.run(bench, &things, seconds)),
+        own("GET /s/{slug}", &redirects),
+        own("GET /v1/core/users/me", &users),
     ];
-    for (name, (port, pid), load) in &subjects {
-        load.run(bench, *port, *pid, 1).context(*name)?;
+    for row in &rows {
+        row.run(1)?;
     }
     let pace = bench.plan.pace();
-    let results = alternate(bench, pace.rounds, &subjects, |(_, (port, pid), load)| {
-        load.run(bench, *port, *pid, pace.seconds)
-    })?;
-    let mut table = Table::of_rounds("request", "guarded");
-    for ((name, ..), rounds) in subjects.iter().zip(&results) {
-        table.rounds(name, rounds, Some(rounds.ratio_to(&results[0])));
-    }
+    let results = alternate(bench, pace, &rows)?;
     Ok(Section {
-        measure: Measure::Through,
         title: "Through the gateway",
         how: format!(
             "{} rounds of {} s, {CONNECTIONS} connections. The gateway has one core; links, core, Postgres {}, the tiny \
@@ -82,7 +61,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
              as `users/me` does; all rows count a limit and write the access log.",
             pace.rounds, pace.seconds, backend.version
         ),
-        table,
+        table: Table::of_results(&results, "request", "guarded", REFERENCE),
         notes: vec![
             "A row whose core is not busy was limited by the services or the load on the other cores: compare CPU time."
                 .to_owned(),

@@ -1,16 +1,14 @@
 //! Access: anything with a signature, reads from public buckets without one.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
+use http::Uri;
 use percent_encoding::percent_decode_str;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::{S3Result, s3_error};
 
-use crate::options::Options;
-
 pub(crate) struct Access {
-    pub(crate) options: Arc<Options>,
+    pub(crate) public_buckets: Vec<String>,
 }
 
 #[async_trait::async_trait]
@@ -23,11 +21,11 @@ impl S3Access for Access {
         let public = cx
             .s3_path()
             .get_bucket_name()
-            .is_some_and(|name| self.options.is_public(name));
+            .is_some_and(|name| self.public_buckets.iter().any(|it| it == name));
         if !(reads && public) {
             return Err(s3_error!(AccessDenied, "A signature is required"));
         }
-        if query(cx).any(|(name, _)| name.starts_with("response-")) {
+        if query(cx.uri()).any(|(name, _)| name.starts_with("response-")) {
             return Err(s3_error!(
                 InvalidRequest,
                 "Response headers can be changed only by signed requests"
@@ -40,10 +38,10 @@ impl S3Access for Access {
 /// S3 refuses `x-amz-*` headers that a presigned URL did not sign. Without this check a
 /// holder of the URL could add metadata that the signer never saw.
 fn check_signed_headers(cx: &S3AccessContext<'_>) -> S3Result<()> {
-    if !query(cx).any(|(name, _)| name == "X-Amz-Signature") {
+    if !query(cx.uri()).any(|(name, _)| name == "X-Amz-Signature") {
         return Ok(());
     }
-    let signed = query(cx)
+    let signed = query(cx.uri())
         .find_map(|(name, value)| (name == "X-Amz-SignedHeaders").then_some(value))
         .unwrap_or_default()
         .to_ascii_lowercase();
@@ -67,9 +65,9 @@ fn check_signed_headers(cx: &S3AccessContext<'_>) -> S3Result<()> {
 }
 
 /// Decoded names and values: the signature covers these, not their encoding.
-fn query<'a>(cx: &'a S3AccessContext<'_>) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+pub(crate) fn query(uri: &Uri) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
-    let pairs = cx.uri().query().unwrap_or_default().split('&');
+    let pairs = uri.query().unwrap_or_default().split('&');
     pairs.map(move |pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(name), decoded(value))

@@ -1,4 +1,4 @@
-//! CORS, by the rules of a bucket, or of the server if the bucket has none.
+//! CORS: some origins may do everything that an upload from a page needs.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -6,102 +6,52 @@ use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use s3s::dto::CORSRule;
 
-/// The rule of buckets that have none: allows everything that an upload from a page needs.
-pub(crate) fn permissive(origins: &[String]) -> CORSRule {
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    CORSRule {
-        id: None,
-        allowed_origins: origins.to_vec(),
-        allowed_methods: owned(&["GET", "HEAD", "PUT", "POST", "DELETE"]),
-        allowed_headers: Some(owned(&["*"])),
-        expose_headers: Some(owned(&[
-            "ETag",
-            "Content-Range",
-            "Content-Length",
-            "x-amz-checksum-sha256",
-        ])),
-        max_age_seconds: Some(600),
-    }
-}
+const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
+const EXPOSED: &str = "ETag, Content-Range, Content-Length, x-amz-checksum-sha256";
+const MAX_AGE_SECONDS: u64 = 600;
 
-fn allows(rule: &CORSRule, origin: &str, method: &str) -> bool {
-    let mut origins = rule.allowed_origins.iter();
-    origins.any(|pattern| matches(pattern, origin))
-        && rule.allowed_methods.iter().any(|name| name == method)
-}
-
-/// Headers for the response to a request with an `Origin`; empty if no rule allows it.
-pub(crate) fn response_headers(rules: &[CORSRule], request: &HeaderMap, method: &str) -> HeaderMap {
+/// Headers for the response to a request with an `Origin`; without permission if none of the
+/// allowed `origins` matches.
+pub(crate) fn response_headers(origins: &[String], request: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let Some(origin) = text(request, &ORIGIN) else {
+    if !request.contains_key(ORIGIN) {
         return headers;
-    };
+    }
     headers.insert(VARY, HeaderValue::from_static("Origin"));
-    let Some(rule) = rules.iter().find(|rule| allows(rule, origin, method)) else {
-        return headers;
-    };
-    allow_origin(&mut headers, rule, origin);
-    let exposed = rule.expose_headers.as_deref().unwrap_or_default();
-    list(&mut headers, ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    if let Some(origin) = allowed_origin(origins, request) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = HeaderValue::from_static(EXPOSED);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
     headers
 }
 
 /// The headers of the response to a preflight, or `None` if it is refused.
-pub(crate) fn preflight(rules: &[CORSRule], request: &HeaderMap) -> Option<HeaderMap> {
-    let origin = text(request, &ORIGIN)?;
+pub(crate) fn preflight(origins: &[String], request: &HeaderMap) -> Option<HeaderMap> {
     let method = text(request, &ACCESS_CONTROL_REQUEST_METHOD)?;
-    let asked: Vec<String> = text(request, &ACCESS_CONTROL_REQUEST_HEADERS)
-        .unwrap_or_default()
-        .split(',')
-        .map(|name| name.trim().to_ascii_lowercase())
-        .filter(|name| !name.is_empty())
-        .collect();
-    let allowed = |rule: &&CORSRule| {
-        let allowed = rule.allowed_headers.as_deref().unwrap_or_default();
-        let allowed = |name: &String| {
-            allowed
-                .iter()
-                .any(|it| matches(&it.to_ascii_lowercase(), name))
-        };
-        allows(rule, origin, method) && asked.iter().all(allowed)
-    };
-    let rule = rules.iter().find(allowed)?;
+    let origin = allowed_origin(origins, request).filter(|_| METHODS.contains(&method))?;
     let mut headers = HeaderMap::new();
     headers.insert(VARY, HeaderValue::from_static("Origin"));
-    allow_origin(&mut headers, rule, origin);
-    list(
-        &mut headers,
-        ACCESS_CONTROL_ALLOW_METHODS,
-        &rule.allowed_methods,
-    );
-    list(&mut headers, ACCESS_CONTROL_ALLOW_HEADERS, &asked);
-    if let Some(seconds) = rule.max_age_seconds {
-        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(seconds));
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    let methods = METHODS.join(", ").parse().ok()?;
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS.into());
+    if let Some(asked) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
     }
     Some(headers)
 }
 
-fn allow_origin(headers: &mut HeaderMap, rule: &CORSRule, origin: &str) {
-    let any = rule.allowed_origins.iter().any(|pattern| pattern == "*");
-    let value = if any {
-        Ok(HeaderValue::from_static("*"))
-    } else {
-        HeaderValue::from_str(origin)
-    };
-    if let Ok(value) = value {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, value);
+/// What to return as the allowed origin, if the one of the request is allowed.
+fn allowed_origin(origins: &[String], request: &HeaderMap) -> Option<HeaderValue> {
+    let origin = text(request, &ORIGIN)?;
+    if origins.iter().any(|allowed| allowed == "*") {
+        return Some(HeaderValue::from_static("*"));
     }
-}
-
-fn list(headers: &mut HeaderMap, name: HeaderName, values: &[String]) {
-    if values.is_empty() {
-        return;
-    }
-    if let Ok(value) = HeaderValue::from_str(&values.join(", ")) {
-        headers.insert(name, value);
-    }
+    let mut origins = origins.iter();
+    let allowed = origins.any(|pattern| matches(pattern, origin));
+    request.get(ORIGIN).filter(|_| allowed).cloned()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

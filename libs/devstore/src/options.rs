@@ -1,20 +1,47 @@
 use std::path::PathBuf;
 
-/// The configuration of one server.
-#[derive(Debug, Clone)]
+/// The configuration of one server, and its part of the command line.
+#[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The directory of everything; created if absent, used by one server at a time.
+    /// Directory for the objects; created if absent, used by one server at a time.
+    #[arg(long, env = "QUARTET_DEVSTORE_DATA", default_value = ".quartet/s3")]
     pub data: PathBuf,
+    /// Access key that clients sign with.
+    #[arg(long, env = "QUARTET_DEVSTORE_ACCESS_KEY", default_value = "quartet")]
     pub access_key: String,
+    /// Secret key that clients sign with.
+    #[arg(
+        long,
+        env = "QUARTET_DEVSTORE_SECRET_KEY",
+        default_value = "quartet-development",
+        hide_env_values = true
+    )]
     pub secret_key: String,
-    /// Buckets that exist from the start.
+    /// Bucket to create at start; repeatable, comma-separated in the environment.
+    #[arg(
+        long = "bucket",
+        env = "QUARTET_DEVSTORE_BUCKETS",
+        value_delimiter = ','
+    )]
     pub buckets: Vec<String>,
-    /// Buckets that exist from the start and whose objects are public.
+    /// Bucket to create at start, with publicly readable objects; repeatable.
+    #[arg(
+        long = "public-bucket",
+        env = "QUARTET_DEVSTORE_PUBLIC_BUCKETS",
+        value_delimiter = ','
+    )]
     pub public_buckets: Vec<String>,
-    /// For tests of programs that must bear with other stores.
-    pub quirks: Quirks,
-    /// Origins allowed for buckets without CORS rules; `*` allows any.
+    /// Origin allowed by CORS, `*` for any; repeatable.
+    #[arg(
+        long = "cors-origin",
+        env = "QUARTET_DEVSTORE_CORS_ORIGINS",
+        value_delimiter = ',',
+        default_value = "*"
+    )]
     pub cors_origins: Vec<String>,
+    /// For tests of programs that must bear with other stores.
+    #[arg(skip)]
+    pub quirks: Quirks,
 }
 
 /// What some S3-compatible stores do otherwise.
@@ -39,12 +66,8 @@ impl Options {
             secret_key: secret_key.into(),
             buckets: Vec::new(),
             public_buckets: Vec::new(),
-            quirks: Quirks::default(),
             cors_origins: vec!["*".to_owned()],
+            quirks: Quirks::default(),
         }
-    }
-
-    pub(crate) fn is_public(&self, bucket: &str) -> bool {
-        self.public_buckets.iter().any(|name| name == bucket)
     }
 }

@@ -3,19 +3,20 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use s3s::Body;
 use s3s::auth::SimpleAuth;
-use s3s::dto::CORSRule;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::access::Access;
 use crate::cors;
@@ -40,10 +41,12 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    let data = options.data.display().to_string();
     let app = Arc::new(App::open(options)?);
-    tracing::info!(address = %listener.local_addr()?, data = %app.options.data.display(), "listening");
+    tracing::info!(%address, data, "listening");
     let connections = GracefulShutdown::new();
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -51,18 +54,7 @@ pub async fn serve(
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    // Uploads are many small writes: latency matters more than packets.
-                    let _ = stream.set_nodelay(true);
-                    let app = Arc::clone(&app);
-                    let service = service_fn(move |request| {
-                        let app = Arc::clone(&app);
-                        async move { Ok::<_, Infallible>(app.respond(request).await) }
-                    });
-                    let connection = hyper::server::conn::http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .header_read_timeout(HEADER_TIMEOUT)
-                        .serve_connection(TokioIo::new(stream), service);
-                    tasks.spawn(connections.watch(connection));
+                    tasks.spawn(Arc::clone(&app).connection(stream, &connections));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -72,10 +64,8 @@ pub async fn serve(
         }
     }
     drop(listener);
-    if tokio::time::timeout(GRACE, connections.shutdown())
-        .await
-        .is_err()
-    {
+    let finished = tokio::time::timeout(GRACE, connections.shutdown()).await;
+    if finished.is_err() {
         tracing::warn!("requests were still in flight after the grace period");
     }
     tasks.shutdown().await;
@@ -83,10 +73,8 @@ pub async fn serve(
 }
 
 struct App {
-    options: Arc<Options>,
-    store: Arc<Store>,
     service: S3Service,
-    default_rules: Vec<CORSRule>,
+    cors_origins: Vec<String>,
 }
 
 impl App {
@@ -95,114 +83,80 @@ impl App {
         for name in options.buckets.iter().chain(&options.public_buckets) {
             store.ensure_bucket(name)?;
         }
-        let options = Arc::new(options);
-        let mut builder = S3ServiceBuilder::new(Api::new(Arc::clone(&store)));
+        let mut builder = S3ServiceBuilder::new(Api { store });
         builder.set_auth(SimpleAuth::from_single(
-            options.access_key.clone(),
-            options.secret_key.clone(),
+            options.access_key,
+            options.secret_key,
         ));
         builder.set_access(Access {
-            options: Arc::clone(&options),
+            public_buckets: options.public_buckets,
         });
-        let default_rules = if options.cors_origins.is_empty() {
-            Vec::new()
-        } else {
-            vec![cors::permissive(&options.cors_origins)]
-        };
         Ok(Self {
-            options,
-            store,
             service: builder.build(),
-            default_rules,
+            cors_origins: options.cors_origins,
         })
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
-        let began = Instant::now();
-        let method = request.method().clone();
-        // The path only: a query may contain a signature.
-        let path = request.uri().path().to_owned();
-        let response = self.route(request).await;
-        tracing::debug!(
-            %method,
-            path,
-            status = response.status().as_u16(),
-            duration_ms = began.elapsed().as_secs_f64() * 1000.0,
-            "request"
-        );
-        response
+    /// Serves a connection until it is closed, or all are at a shutdown.
+    fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        all: &GracefulShutdown,
+    ) -> impl Future<Output = hyper::Result<()>> + use<> {
+        // Uploads are many small writes: latency matters more than packets.
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(move |request| {
+            let app = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(app.respond(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        all.watch(connection)
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         if reads && request.uri().path() == "/health" {
             return Response::new(Body::from("ok\n".to_owned()));
         }
         if request.method() == Method::OPTIONS {
-            return self.preflight(&request);
+            return match cors::preflight(&self.cors_origins, request.headers()) {
+                Some(headers) => {
+                    let mut response = status(StatusCode::OK);
+                    *response.headers_mut() = headers;
+                    response
+                }
+                None => status(StatusCode::FORBIDDEN),
+            };
         }
         if is_form(&request) {
             // Uploads by form do not exist in R2 either, and s3s would hold the file in
             // memory before it checks the signature.
             return status(StatusCode::NOT_IMPLEMENTED);
         }
-        let cors = request.headers().contains_key(ORIGIN).then(|| {
-            let rules = self.rules(request.uri().path());
-            cors::response_headers(&rules, request.headers(), request.method().as_str())
+        let cors = cors::response_headers(&self.cors_origins, request.headers());
+        let response = self.service.call(request.map(Body::from)).await;
+        let mut response = response.unwrap_or_else(|error| {
+            tracing::error!(?error, "the response could not be built");
+            status(StatusCode::INTERNAL_SERVER_ERROR)
         });
-        let mut response = match self.service.call(request.map(Body::from)).await {
-            Ok(response) => response,
-            Err(error) => {
-                tracing::error!(?error, "the response could not be built");
-                status(StatusCode::INTERNAL_SERVER_ERROR)
-            }
-        };
         let headers = response.headers_mut();
-        headers.extend(cors.unwrap_or_default());
+        headers.extend(cors);
         // As a CDN in front of a real bucket has to do: uploads never run as pages.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(
             CONTENT_SECURITY_POLICY,
             HeaderValue::from_static("script-src 'none'; sandbox"),
         );
-        if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().simple().to_string()) {
-            headers.insert("x-amz-request-id", id);
-        }
         response
-    }
-
-    fn preflight(&self, request: &Request<Incoming>) -> Response<Body> {
-        let rules = self.rules(request.uri().path());
-        match cors::preflight(&rules, request.headers()) {
-            Some(headers) => {
-                let mut response = status(StatusCode::OK);
-                *response.headers_mut() = headers;
-                response
-            }
-            None => status(StatusCode::FORBIDDEN),
-        }
-    }
-
-    fn rules(&self, path: &str) -> Vec<CORSRule> {
-        let bucket = path
-            .trim_start_matches('/')
-            .split('/')
-            .next()
-            .unwrap_or_default();
-        let own = self
-            .store
-            .bucket(bucket)
-            .ok()
-            .and_then(|bucket| bucket.cors());
-        own.unwrap_or_else(|| self.default_rules.clone())
     }
 }
 
 fn is_form(request: &Request<Incoming>) -> bool {
-    let kind = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let kind = request.headers().get(CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.to_str().ok());
     *request.method() == Method::POST
         && kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("multipart/form-data"))
 }

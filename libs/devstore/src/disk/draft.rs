@@ -1,62 +1,60 @@
 //! Content that is being received: a temporary file with its digests.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use s3s::checksum::ChecksumHasher;
-use s3s::crypto::{Checksum as _, Md5};
-use s3s::dto::StreamingBlob;
+use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
+use s3s::dto::{Checksum, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
-use tokio::sync::mpsc;
+use tempfile::NamedTempFile;
 
-use super::checksums::{Checksums, hasher};
-use super::record::{Headers, ObjectMetadata, append_meta};
-use super::{Internal as _, now_ms, sync_directory};
+use super::object::{CHECKSUMS, Headers, Metadata, append_metadata, now};
+use super::{Internal as _, blocking, sync_directory};
 
-/// Chunks between the socket and the disk. With the chunk size this bounds the memory.
-const CHUNKS_IN_FLIGHT: usize = 4;
 const COPY_BUFFER_BYTES: usize = 256 * 1024;
 
 /// What the client promised about the content, before or after sending it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct DeclaredContent {
-    pub(crate) length: Option<u64>,
+#[derive(Default)]
+pub(crate) struct Promised {
+    pub(crate) length: u64,
     pub(crate) md5: Option<String>,
-    pub(crate) checksums: Checksums,
+    pub(crate) checksums: Headers,
 }
 
-/// A temporary file that removes itself unless it is committed.
+/// A temporary file that removes itself unless it is committed. If that fails, it is
+/// removed at the next start.
 pub(crate) struct Draft {
-    file: File,
-    path: PathBuf,
-    committed: bool,
+    file: NamedTempFile,
     size: u64,
     md5: Md5,
     hasher: ChecksumHasher,
 }
 
 impl Draft {
-    /// A draft in `directory` that computes MD5 and the named algorithms (`SHA256`, ...).
-    pub(crate) fn create(directory: &Path, algorithms: &[String]) -> io::Result<Self> {
-        let path = directory.join(uuid::Uuid::new_v4().simple().to_string());
-        let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
+    /// A draft in `directory` that computes MD5 and these checksums.
+    pub(super) fn create<'a>(
+        directory: &Path,
+        checksums: impl IntoIterator<Item = &'a String>,
+    ) -> io::Result<Self> {
+        let wanted: Vec<&String> = checksums.into_iter().collect();
+        let [crc32, crc32c, crc64nvme, sha1, sha256] =
+            CHECKSUMS.map(|name| wanted.iter().any(|it| *it == name));
         Ok(Self {
-            file,
-            path,
-            committed: false,
+            file: NamedTempFile::new_in(directory)?,
             size: 0,
             md5: Md5::new(),
-            hasher: hasher(algorithms),
+            hasher: ChecksumHasher {
+                crc32: crc32.then(Crc32::new),
+                crc32c: crc32c.then(Crc32c::new),
+                crc64nvme: crc64nvme.then(Crc64Nvme::new),
+                sha1: sha1.then(Sha1::new),
+                sha256: sha256.then(Sha256::new),
+            },
         })
     }
 
@@ -65,6 +63,22 @@ impl Draft {
         self.hasher.update(chunk);
         self.size += chunk.len() as u64;
         self.file.write_all(chunk)
+    }
+
+    /// Appends a request body, one chunk at a time. When the client disconnects, this
+    /// future is dropped and the draft removes itself.
+    pub(crate) async fn receive(self, body: Option<StreamingBlob>) -> S3Result<Self> {
+        let mut draft = self;
+        let mut chunks = futures_util::stream::iter(body).flatten();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(body_error)?;
+            draft = blocking(move || {
+                draft.write(&chunk).internal()?;
+                Ok(draft)
+            })
+            .await?;
+        }
+        Ok(draft)
     }
 
     /// Appends the first `size` bytes of `source`.
@@ -80,116 +94,82 @@ impl Draft {
         }
     }
 
-    /// Compares the content with what was promised, and adds its metadata.
+    /// Compares the content with what was promised, adds its metadata, and makes both durable.
     pub(crate) fn seal(
         self,
-        key: &str,
+        key: String,
         headers: Headers,
-        promised: &DeclaredContent,
+        promised: &Promised,
     ) -> S3Result<SealedDraft> {
-        let mut draft = self;
-        let md5 = std::mem::take(&mut draft.md5).finalize();
-        let checksums = Checksums::from(std::mem::take(&mut draft.hasher).finalize());
-        if promised.length.is_some_and(|length| length != draft.size) {
+        let mut file = self.file;
+        let md5 = self.md5.finalize();
+        let checksums = named(self.hasher.finalize());
+        if promised.length != self.size {
             return Err(s3_error!(
                 IncompleteBody,
                 "The length differs from the announced one"
             ));
         }
         check_md5(promised.md5.as_deref(), md5.as_ref())?;
-        if let Some(name) = promised.checksums.mismatch(&checksums) {
+        let mut digests = promised.checksums.iter();
+        if let Some((name, _)) =
+            digests.find(|(name, digest)| checksums.get(*name) != Some(*digest))
+        {
             return Err(s3_error!(
                 BadDigest,
                 "The {} does not match the content",
                 name
             ));
         }
-        let meta = ObjectMetadata {
-            key: key.to_owned(),
-            size: draft.size,
-            etag: hex(md5.as_ref()),
-            modified_ms: now_ms(),
+        let meta = Metadata {
+            key,
+            size: self.size,
+            etag: hex::encode(md5.as_ref()),
+            modified: now(),
             headers,
             checksums,
         };
-        Ok(SealedDraft { draft, meta })
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.committed {
-            // If this fails, the file is removed at the next start.
-            let _ = fs::remove_file(&self.path);
-        }
+        append_metadata(file.as_file_mut(), &meta).internal()?;
+        file.as_file().sync_all().internal()?;
+        Ok(SealedDraft { file, meta })
     }
 }
 
 /// A complete draft that has no name yet.
 pub(crate) struct SealedDraft {
-    draft: Draft,
-    pub(crate) meta: ObjectMetadata,
+    file: NamedTempFile,
+    pub(super) meta: Metadata,
 }
 
 impl SealedDraft {
-    /// Makes content and metadata durable as `target`, replacing an existing file.
-    pub(super) fn commit(mut self, target: &Path) -> io::Result<ObjectMetadata> {
-        append_meta(&mut self.draft.file, &self.meta)?;
-        self.draft.file.sync_all()?;
-        fs::rename(&self.draft.path, target)?;
-        self.draft.committed = true;
+    /// Names it `target`, replacing an existing file.
+    pub(super) fn commit(self, target: &Path) -> io::Result<Metadata> {
+        self.file.persist(target)?;
         sync_directory(target.parent().unwrap_or(target))?;
         Ok(self.meta)
     }
 }
 
-/// Streams a request body into `draft` with bounded memory.
-pub(crate) async fn receive(mut draft: Draft, body: Option<StreamingBlob>) -> S3Result<Draft> {
-    let (sender, mut chunks) = mpsc::channel::<Bytes>(CHUNKS_IN_FLIGHT);
-    // One thread hashes and writes while this task reads the socket. When the client
-    // disconnects, this future is dropped, the channel closes and the draft removes itself.
-    let writer = tokio::task::spawn_blocking(move || {
-        while let Some(chunk) = chunks.blocking_recv() {
-            draft.write(&chunk)?;
-        }
-        io::Result::Ok(draft)
-    });
-    let mut failure = None;
-    if let Some(mut body) = body {
-        while let Some(chunk) = body.next().await {
-            match chunk {
-                Ok(chunk) => {
-                    // The channel is closed if the writer has failed; its error follows below.
-                    if sender.send(chunk).await.is_err() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
-            }
-        }
-    }
-    drop(sender);
-    let written = writer.await.map_err(S3Error::internal_error)?;
-    match failure {
-        Some(error) => Err(body_error(error)),
-        None => written.internal(),
-    }
+fn named(sums: Checksum) -> Headers {
+    let digests = [
+        sums.checksum_crc32,
+        sums.checksum_crc32c,
+        sums.checksum_crc64nvme,
+        sums.checksum_sha1,
+        sums.checksum_sha256,
+    ];
+    let named = CHECKSUMS.into_iter().zip(digests);
+    named
+        .filter_map(|(name, digest)| Some((name.to_owned(), digest?)))
+        .collect()
 }
 
 fn body_error(error: s3s::StdError) -> S3Error {
     // The types are private to s3s; their texts are not.
     let text = error.to_string();
-    if text.contains("Sha256Mismatch") {
-        let code = S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into());
-        let mut error = S3Error::with_source(code, error);
-        error.set_status_code(http::StatusCode::BAD_REQUEST);
-        error.set_message("The x-amz-content-sha256 header does not match the content");
-        return error;
-    }
-    let code = if text.contains("SignatureMismatch") {
+    let code = if text.contains("Sha256Mismatch") {
+        S3ErrorCode::BadDigest
+    } else if text.contains("SignatureMismatch") {
         S3ErrorCode::SignatureDoesNotMatch
     } else {
         S3ErrorCode::IncompleteBody
@@ -202,8 +182,8 @@ fn check_md5(promised: Option<&str>, actual: &[u8]) -> S3Result<()> {
         return Ok(());
     };
     match STANDARD.decode(promised) {
-        Ok(digest) if digest.len() == 16 && digest == actual => Ok(()),
-        Ok(digest) if digest.len() == 16 => Err(s3_error!(
+        Ok(digest) if digest == actual => Ok(()),
+        Ok(digest) if digest.len() == actual.len() => Err(s3_error!(
             BadDigest,
             "The Content-MD5 does not match the content"
         )),
@@ -212,12 +192,4 @@ fn check_md5(promised: Option<&str>, actual: &[u8]) -> S3Result<()> {
             "The Content-MD5 is not an MD5 digest"
         )),
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

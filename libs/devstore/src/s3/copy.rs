@@ -5,71 +5,59 @@ use std::sync::Arc;
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective,
 };
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
-use super::headers::{headers_of, refuse_unsupported, refuse_version, set_checksums};
-use crate::disk::{
-    Bucket, DeclaredContent, Internal as _, ReadConditions, Store, WriteConditions, blocking,
-    failed,
-};
+use super::headers::{checksum_name, kept, refuse_unsupported, refuse_version};
+use crate::disk::{Conditions, Internal as _, Promised, Store, blocking, failed};
 
 pub(super) async fn copy(
     store: Arc<Store>,
     request: S3Request<CopyObjectInput>,
-) -> S3Result<CopyObjectOutput> {
+) -> S3Result<S3Response<CopyObjectOutput>> {
     refuse_unsupported(&request.headers)?;
-    let mut input = request.input;
-    let replaces = input
-        .metadata_directive
-        .as_ref()
-        .is_some_and(|directive| directive.as_str() == MetadataDirective::REPLACE);
-    let (source_bucket, source_key) = source(&store, &input, replaces)?;
-    let bucket = store.bucket(&input.bucket)?;
-    let replaced = headers_of!(input);
-    let conditions = source_conditions(&mut input);
-    let asked = input
-        .checksum_algorithm
-        .take()
-        .map(|algorithm| algorithm.as_str().to_owned());
-    let key = input.key;
+    let input = request.input;
+    let directive = input.metadata_directive.as_ref();
+    let replaces = directive.is_some_and(|it| it.as_str() == MetadataDirective::REPLACE);
+    let replaced = replaces.then(|| kept(&request.headers)).transpose()?;
+    let (source_bucket, source_key) = source(&input, replaces)?;
+    let conditions = Conditions {
+        if_match: input.copy_source_if_match,
+        if_unmodified_since: input.copy_source_if_unmodified_since,
+        if_none_match: input.copy_source_if_none_match,
+        if_modified_since: input.copy_source_if_modified_since,
+    };
+    let asked = input.checksum_algorithm.as_ref().map(checksum_name);
     let meta = blocking(move || {
-        let source = source_bucket.get(&source_key)?;
-        conditions.check(&source.meta).map_err(as_precondition)?;
-        let kept = || source.meta.checksums.algorithms();
-        let algorithms = asked.map_or_else(kept, |name| vec![name]);
-        let mut draft = store.draft(&algorithms)?;
+        let source = store.bucket(&source_bucket)?.get(&source_key)?;
+        let bucket = store.bucket(&input.bucket)?;
+        conditions
+            .check_read(&source.meta)
+            .map_err(as_precondition)?;
+        let mut draft = store.draft(source.meta.checksums.keys().chain(&asked))?;
         draft.copy_from(&source.file, source.meta.size).internal()?;
-        let promised = DeclaredContent {
-            length: Some(source.meta.size),
+        let promised = Promised {
+            length: source.meta.size,
+            checksums: source.meta.checksums,
             ..Default::default()
         };
-        let headers = if replaces {
-            replaced
-        } else {
-            source.meta.headers
-        };
-        let sealed = draft.seal(&key, headers, &promised)?;
-        store.put(&bucket, &WriteConditions::default(), sealed)
+        let headers = replaced.unwrap_or(source.meta.headers);
+        let sealed = draft.seal(input.key, headers, &promised)?;
+        store.put(&bucket, &Conditions::default(), sealed)
     })
     .await?;
-    let mut result = CopyObjectResult {
+    let result = CopyObjectResult {
         e_tag: Some(meta.etag()),
         last_modified: Some(meta.modified()),
         ..Default::default()
     };
-    result.checksum_type = set_checksums!(result, meta.checksums).map(Into::into);
-    Ok(CopyObjectOutput {
+    Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
         ..Default::default()
-    })
+    }))
 }
 
 /// Bucket and key to copy from. Fails if the copy would change nothing.
-fn source(
-    store: &Store,
-    input: &CopyObjectInput,
-    replaces: bool,
-) -> S3Result<(Arc<Bucket>, String)> {
+fn source(input: &CopyObjectInput, replaces: bool) -> S3Result<(String, String)> {
     let CopySource::Bucket {
         bucket,
         key,
@@ -85,16 +73,7 @@ fn source(
             "A copy of an object to itself must replace its metadata"
         ));
     }
-    Ok((store.bucket(bucket)?, key.to_string()))
-}
-
-fn source_conditions(input: &mut CopyObjectInput) -> ReadConditions {
-    ReadConditions {
-        if_match: input.copy_source_if_match.take(),
-        if_unmodified_since: input.copy_source_if_unmodified_since.take(),
-        if_none_match: input.copy_source_if_none_match.take(),
-        if_modified_since: input.copy_source_if_modified_since.take(),
-    }
+    Ok((bucket.to_string(), key.to_string()))
 }
 
 /// A copy returns 412 where a read returns 304.

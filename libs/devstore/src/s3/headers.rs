@@ -1,89 +1,94 @@
-//! Converts the wire types, which repeat the same fields, from and to what the store keeps.
+//! What the headers of a request say about an object, and back.
+//!
+//! The store keeps headers by their name: the wire types have a field for each, but
+//! another type for each operation.
 
-use std::collections::{BTreeMap, HashMap};
-
-use http::HeaderMap;
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES,
+};
+use http::{HeaderMap, HeaderName};
+use s3s::dto::ChecksumAlgorithm;
 use s3s::{S3Result, s3_error};
 
+use crate::disk::{CHECKSUMS, Headers};
+
 /// The type that S3 gives objects without one.
-pub(super) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+/// The headers that are kept, beside user metadata.
+pub(super) const KEPT: [HeaderName; 6] = [
+    CACHE_CONTROL,
+    CONTENT_DISPOSITION,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_TYPE,
+    EXPIRES,
+];
+const USER_METADATA: &str = "x-amz-meta-";
 const USER_METADATA_LIMIT_BYTES: usize = 2048;
 
-/// The headers to keep, moved out of an input that writes an object.
-macro_rules! headers_of {
-    ($input:expr) => {
-        $crate::disk::Headers {
-            content_type: Some(
-                $input
-                    .content_type
-                    .take()
-                    .unwrap_or_else(|| $crate::s3::headers::DEFAULT_CONTENT_TYPE.to_owned()),
-            ),
-            content_disposition: $input.content_disposition.take(),
-            content_encoding: $crate::s3::headers::content_encoding($input.content_encoding.take()),
-            content_language: $input.content_language.take(),
-            cache_control: $input.cache_control.take(),
-            expires: $input.expires.take(),
-            user: $crate::s3::headers::user_metadata($input.metadata.take())?,
+/// The headers to keep of a request that writes an object.
+pub(super) fn kept(request: &HeaderMap) -> S3Result<Headers> {
+    let mut kept = Headers::new();
+    let mut user_bytes = 0;
+    for (name, value) in request {
+        let Ok(mut value) = value.to_str().map(str::to_owned) else {
+            continue;
+        };
+        if let Some(user) = name.as_str().strip_prefix(USER_METADATA) {
+            user_bytes += user.len() + value.len();
+        } else if !KEPT.contains(name) {
+            continue;
         }
-    };
-}
-
-/// The digests that an input contains, moved out of it.
-macro_rules! checksums_of {
-    ($input:expr) => {
-        $crate::disk::Checksums {
-            crc32: $input.checksum_crc32.take(),
-            crc32c: $input.checksum_crc32c.take(),
-            crc64nvme: $input.checksum_crc64nvme.take(),
-            sha1: $input.checksum_sha1.take(),
-            sha256: $input.checksum_sha256.take(),
-            kind: None,
+        if name == CONTENT_ENCODING {
+            value = content_encoding(&value);
         }
-    };
-}
-
-/// Puts kept digests into an output.
-macro_rules! set_checksums {
-    ($output:expr, $sums:expr) => {{
-        let sums: $crate::disk::Checksums = $sums;
-        $output.checksum_crc32 = sums.crc32;
-        $output.checksum_crc32c = sums.crc32c;
-        $output.checksum_crc64nvme = sums.crc64nvme;
-        $output.checksum_sha1 = sums.sha1;
-        $output.checksum_sha256 = sums.sha256;
-        sums.kind
-    }};
-}
-
-pub(super) use {checksums_of, headers_of, set_checksums};
-
-/// Without `aws-chunked`, which describes the request and not the object.
-pub(super) fn content_encoding(value: Option<String>) -> Option<String> {
-    let value = value?;
-    let kept: Vec<&str> = value
-        .split(',')
-        .map(str::trim)
-        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
-        .collect();
-    (!kept.is_empty()).then(|| kept.join(", "))
-}
-
-pub(super) fn user_metadata(
-    given: Option<HashMap<String, String>>,
-) -> S3Result<BTreeMap<String, String>> {
-    let kept: BTreeMap<String, String> = given.into_iter().flatten().collect();
-    let bytes: usize = kept
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    if bytes > USER_METADATA_LIMIT_BYTES {
+        if !value.is_empty() {
+            kept.insert(name.to_string(), value);
+        }
+    }
+    if user_bytes > USER_METADATA_LIMIT_BYTES {
         return Err(s3_error!(
             MetadataTooLarge,
             "User metadata is limited to 2048 bytes"
         ));
     }
+    kept.entry(CONTENT_TYPE.to_string())
+        .or_insert_with(|| DEFAULT_CONTENT_TYPE.to_owned());
     Ok(kept)
+}
+
+/// Without `aws-chunked`, which describes the request and not the object.
+fn content_encoding(value: &str) -> String {
+    let codings = value.split(',').map(str::trim);
+    let kept: Vec<&str> = codings
+        .filter(|coding| !coding.eq_ignore_ascii_case("aws-chunked"))
+        .collect();
+    kept.join(", ")
+}
+
+/// The digests in headers or trailers.
+pub(super) fn checksums(headers: &HeaderMap) -> Headers {
+    let digest = |name: &str| {
+        let digest = headers.get(name)?.to_str().ok()?;
+        Some((name.to_owned(), digest.to_owned()))
+    };
+    CHECKSUMS.into_iter().filter_map(digest).collect()
+}
+
+/// The header of a digest by this algorithm.
+pub(super) fn checksum_name(algorithm: &ChecksumAlgorithm) -> String {
+    format!("x-amz-checksum-{}", algorithm.as_str().to_ascii_lowercase())
+}
+
+/// For a response.
+pub(super) fn header_map<'a>(
+    pairs: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> HeaderMap {
+    let parse = |(name, value): (&String, &String)| {
+        let name: HeaderName = name.parse().ok()?;
+        Some((name, value.parse().ok()?))
+    };
+    pairs.into_iter().filter_map(parse).collect()
 }
 
 /// Objects have no versions, as in R2.
@@ -106,10 +111,8 @@ pub(super) fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
         | "x-amz-server-side-encryption-customer-algorithm" => true,
         _ => name.starts_with("x-amz-grant-") || name.starts_with("x-amz-object-lock-"),
     };
-    let mut names = headers
-        .iter()
-        .filter(|(name, value)| unsupported(name.as_str(), value.as_bytes()));
-    match names.next() {
+    let mut headers = headers.iter();
+    match headers.find(|(name, value)| unsupported(name.as_str(), value.as_bytes())) {
         Some((name, _)) => Err(s3_error!(
             NotImplemented,
             "The header {} is not supported",
@@ -125,9 +128,8 @@ mod tests {
 
     #[test]
     fn aws_chunked_is_not_kept() {
-        let kept = |value: &str| content_encoding(Some(value.to_owned()));
-        assert_eq!(kept("aws-chunked"), None);
-        assert_eq!(kept("gzip,aws-chunked").as_deref(), Some("gzip"));
-        assert_eq!(kept("gzip, br").as_deref(), Some("gzip, br"));
+        assert_eq!(content_encoding("aws-chunked"), "");
+        assert_eq!(content_encoding("gzip,aws-chunked"), "gzip");
+        assert_eq!(content_encoding("gzip, br"), "gzip, br");
     }
 }

@@ -1,18 +1,18 @@
-//! Lists objects by prefix and delimiter, and open uploads.
+//! Lists objects by prefix and delimiter.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
-    CommonPrefix, EncodingType, ListMultipartUploadsInput, ListMultipartUploadsOutput,
-    ListObjectsV2Input, ListObjectsV2Output, MultipartUpload, Object, ObjectStorageClass,
+    CommonPrefix, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass,
 };
-use s3s::{S3Request, S3Result, s3_error};
+use s3s::{S3Response, S3Result, s3_error};
 
 use super::wire;
-use crate::disk::{ObjectMetadata, Store, Upload, blocking, timestamp};
+use crate::disk::{Internal as _, Metadata, Store, blocking};
 
 const PAGE_LIMIT: i32 = 1000;
 /// The characters that `encoding-type=url` does not encode.
@@ -25,102 +25,28 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 
 pub(super) async fn objects(
     store: Arc<Store>,
-    request: S3Request<ListObjectsV2Input>,
-) -> S3Result<ListObjectsV2Output> {
-    let input = request.input;
-    let limit = page_limit(input.max_keys)?;
+    input: ListObjectsV2Input,
+) -> S3Result<S3Response<ListObjectsV2Output>> {
+    let limit = input.max_keys.unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT);
+    let limit = usize::try_from(limit)
+        .map_err(|_| s3_error!(InvalidArgument, "The page size must not be negative"))?;
     let marker = match &input.continuation_token {
         Some(token) => decode_token(token)?,
         None => input.start_after.clone().unwrap_or_default(),
     };
-    let prefix = input.prefix.clone().unwrap_or_default();
-    let delimiter = input.delimiter.clone().unwrap_or_default();
-    let page = blocking({
-        let bucket = input.bucket.clone();
-        let prefix = prefix.clone();
-        move || {
-            let found = store.bucket(&bucket)?.list(&prefix)?;
-            Ok(Page::cut(found, &prefix, &delimiter, &marker, limit))
-        }
+    blocking(move || {
+        let prefix = input.prefix.as_deref().unwrap_or_default();
+        let delimiter = input.delimiter.as_deref().unwrap_or_default();
+        let found = store.bucket(&input.bucket)?.list(prefix).internal()?;
+        let page = Page::cut(found, prefix, delimiter, &marker, limit);
+        Ok(S3Response::new(output(input, page, limit)))
     })
-    .await?;
-    Ok(output(input, page, limit))
-}
-
-pub(super) async fn uploads(
-    store: Arc<Store>,
-    request: S3Request<ListMultipartUploadsInput>,
-) -> S3Result<ListMultipartUploadsOutput> {
-    let input = request.input;
-    if input.delimiter.as_deref().is_some_and(|it| !it.is_empty()) {
-        return Err(s3_error!(
-            NotImplemented,
-            "A delimiter is not supported here"
-        ));
-    }
-    let limit = page_limit(input.max_uploads)?;
-    let bucket = input.bucket.clone();
-    let all = blocking(move || store.bucket(&bucket)?.list_uploads()).await?;
-    let prefix = input.prefix.clone().unwrap_or_default();
-    let mut rest = after_marker(all, &input).filter(|upload| upload.key.starts_with(&prefix));
-    let page: Vec<Upload> = rest.by_ref().take(limit).collect();
-    let truncated = rest.next().is_some();
-    let last = page.last().filter(|_| truncated);
-    let url = is_url(input.encoding_type.as_ref());
-    Ok(ListMultipartUploadsOutput {
-        next_key_marker: last.map(|upload| encoded(&upload.key, url)),
-        next_upload_id_marker: last.map(|upload| upload.id.clone()),
-        bucket: Some(input.bucket),
-        encoding_type: input.encoding_type,
-        is_truncated: Some(truncated),
-        key_marker: input.key_marker.map(|key| encoded(&key, url)),
-        max_uploads: i32::try_from(limit).ok(),
-        prefix: input.prefix.map(|prefix| encoded(&prefix, url)),
-        upload_id_marker: input.upload_id_marker,
-        uploads: Some(
-            page.into_iter()
-                .map(|upload| listed_upload(&upload, url))
-                .collect(),
-        ),
-        ..Default::default()
-    })
-}
-
-/// The uploads after the marker. Uploads of one key are ordered by creation.
-fn after_marker(
-    all: Vec<Upload>,
-    input: &ListMultipartUploadsInput,
-) -> impl Iterator<Item = Upload> + use<> {
-    let key = input.key_marker.clone().unwrap_or_default();
-    let id = input.upload_id_marker.clone();
-    let created = id.and_then(|id| {
-        all.iter()
-            .find(|upload| upload.id == id)
-            .map(|upload| (upload.created_ms, id))
-    });
-    all.into_iter().filter(move |upload| {
-        if key.is_empty() || upload.key > key {
-            return true;
-        }
-        upload.key == key
-            && created.as_ref().is_some_and(|(ms, id)| {
-                (upload.created_ms, upload.id.as_str()) > (*ms, id.as_str())
-            })
-    })
-}
-
-fn listed_upload(upload: &Upload, url: bool) -> MultipartUpload {
-    MultipartUpload {
-        initiated: Some(timestamp(upload.created_ms)),
-        key: Some(encoded(&upload.key, url)),
-        upload_id: Some(upload.id.clone()),
-        ..Default::default()
-    }
+    .await
 }
 
 #[derive(Default)]
 struct Page {
-    contents: Vec<(String, ObjectMetadata)>,
+    contents: Vec<Metadata>,
     prefixes: Vec<String>,
     next: Option<String>,
 }
@@ -128,7 +54,7 @@ struct Page {
 impl Page {
     /// The first `limit` entries after `marker`; an entry is a key or a common prefix.
     fn cut(
-        found: std::collections::BTreeMap<String, ObjectMetadata>,
+        found: BTreeMap<String, Metadata>,
         prefix: &str,
         delimiter: &str,
         marker: &str,
@@ -148,10 +74,10 @@ impl Page {
                 page.next = (limit > 0).then_some(last);
                 return page;
             }
-            last = common.clone().unwrap_or_else(|| key.clone());
+            last = common.clone().unwrap_or(key);
             match common {
                 Some(common) => page.prefixes.push(common),
-                None => page.contents.push((key, meta)),
+                None => page.contents.push(meta),
             }
         }
         page
@@ -165,59 +91,48 @@ fn common_prefix(key: &str, prefix: &str, delimiter: &str) -> Option<String> {
 }
 
 fn output(input: ListObjectsV2Input, page: Page, limit: usize) -> ListObjectsV2Output {
-    let url = is_url(input.encoding_type.as_ref());
-    let count = page.contents.len() + page.prefixes.len();
-    let object = |(key, meta): (String, ObjectMetadata)| Object {
+    let encoding = input.encoding_type.as_ref();
+    let is_url = encoding.is_some_and(|encoding| encoding.as_str() == EncodingType::URL);
+    let encoded = |text: String| {
+        if is_url {
+            utf8_percent_encode(&text, PLAIN).to_string()
+        } else {
+            text
+        }
+    };
+    let object = |meta: Metadata| Object {
         e_tag: Some(meta.etag()),
-        key: Some(encoded(&key, url)),
         last_modified: Some(meta.modified()),
         size: Some(wire(meta.size)),
+        key: Some(encoded(meta.key)),
         storage_class: Some(ObjectStorageClass::from_static(
             ObjectStorageClass::STANDARD,
         )),
         ..Default::default()
     };
-    let common = |prefix: String| CommonPrefix {
-        prefix: Some(encoded(&prefix, url)),
+    let common = |prefix| CommonPrefix {
+        prefix: Some(encoded(prefix)),
     };
     ListObjectsV2Output {
         name: Some(input.bucket),
-        prefix: input.prefix.map(|prefix| encoded(&prefix, url)),
+        prefix: input.prefix.map(encoded),
         max_keys: i32::try_from(limit).ok(),
-        key_count: i32::try_from(count).ok(),
+        key_count: i32::try_from(page.contents.len() + page.prefixes.len()).ok(),
         continuation_token: input.continuation_token,
         is_truncated: Some(page.next.is_some()),
         next_continuation_token: page.next.map(|next| URL_SAFE_NO_PAD.encode(next)),
         contents: Some(page.contents.into_iter().map(object).collect()),
         common_prefixes: Some(page.prefixes.into_iter().map(common).collect()),
-        delimiter: input.delimiter.map(|delimiter| encoded(&delimiter, url)),
+        delimiter: input.delimiter.map(encoded),
         encoding_type: input.encoding_type,
-        start_after: input.start_after.map(|key| encoded(&key, url)),
+        start_after: input.start_after.map(encoded),
         request_charged: None,
     }
 }
 
 fn decode_token(token: &str) -> S3Result<String> {
-    URL_SAFE_NO_PAD
-        .decode(token)
-        .ok()
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
+    bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| s3_error!(InvalidArgument, "The continuation token is invalid"))
-}
-
-pub(super) fn page_limit(asked: Option<i32>) -> S3Result<usize> {
-    usize::try_from(asked.unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT))
-        .map_err(|_| s3_error!(InvalidArgument, "The page size must not be negative"))
-}
-
-fn is_url(encoding: Option<&EncodingType>) -> bool {
-    encoding.is_some_and(|encoding| encoding.as_str() == EncodingType::URL)
-}
-
-fn encoded(text: &str, url: bool) -> String {
-    if url {
-        utf8_percent_encode(text, PLAIN).to_string()
-    } else {
-        text.to_owned()
-    }
 }

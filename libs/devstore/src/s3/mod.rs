@@ -1,84 +1,115 @@
 //! The operations of S3: a thin layer between the wire types and the store.
 
-mod buckets;
 mod copy;
 mod headers;
 mod list;
-mod multipart;
 mod read;
 mod write;
 
+use std::io;
 use std::sync::Arc;
 
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::dto::{
+    CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, DeleteObjectInput,
+    DeleteObjectOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
+    HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput,
+    PutObjectOutput,
+};
+use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 
-use crate::disk::Store;
+use crate::disk::{Store, blocking};
 
-/// The operations of one server.
+/// The operations of one server. All others are refused as not implemented.
 pub(crate) struct Api {
-    store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
 }
 
 impl Api {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store }
+    fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
     }
 }
 
-/// Trait methods that delegate to a function each. `in_memory` ones do not touch the disk.
-macro_rules! operations {
-    (
-        in_memory { $($quick:ident($quick_in:ident) -> $quick_out:ident = $answer:path;)* }
-        on_disk { $($slow:ident($slow_in:ident) -> $slow_out:ident = $work:path;)* }
-    ) => {
-        #[async_trait::async_trait]
-        impl S3 for Api {
-            $(async fn $quick(
-                &self,
-                request: S3Request<s3s::dto::$quick_in>,
-            ) -> S3Result<S3Response<s3s::dto::$quick_out>> {
-                $answer(&self.store, request.input).map(S3Response::new)
-            })*
-            $(async fn $slow(
-                &self,
-                request: S3Request<s3s::dto::$slow_in>,
-            ) -> S3Result<S3Response<s3s::dto::$slow_out>> {
-                $work(Arc::clone(&self.store), request).await.map(S3Response::new)
-            })*
+#[async_trait::async_trait]
+impl S3 for Api {
+    async fn create_bucket(
+        &self,
+        request: S3Request<CreateBucketInput>,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
+        let (store, name) = (self.store(), request.input.bucket);
+        let location = Some(format!("/{name}"));
+        let refused = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidInput => {
+                s3_error!(error, InvalidBucketName, "The name is not valid")
+            }
+            _ => S3Error::internal_error(error),
+        };
+        if blocking(move || store.ensure_bucket(&name).map_err(refused)).await? {
+            return Ok(S3Response::new(CreateBucketOutput { location }));
         }
-    };
-}
-
-operations! {
-    in_memory {
-        list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets::list;
-        head_bucket(HeadBucketInput) -> HeadBucketOutput = buckets::head;
-        get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::location;
-        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = buckets::get_cors;
-        post_object(PostObjectInput) -> PostObjectOutput = write::post;
+        Err(s3_error!(
+            BucketAlreadyOwnedByYou,
+            "The bucket exists already"
+        ))
     }
-    on_disk {
-        create_bucket(CreateBucketInput) -> CreateBucketOutput = buckets::create;
-        delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = buckets::delete;
-        put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = buckets::put_cors;
-        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = buckets::delete_cors;
-        get_object(GetObjectInput) -> GetObjectOutput = read::get;
-        head_object(HeadObjectInput) -> HeadObjectOutput = read::head;
-        put_object(PutObjectInput) -> PutObjectOutput = write::put;
-        copy_object(CopyObjectInput) -> CopyObjectOutput = copy::copy;
-        delete_object(DeleteObjectInput) -> DeleteObjectOutput = write::delete;
-        delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = write::delete_many;
-        list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::objects;
-        create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput
-            = multipart::create;
-        upload_part(UploadPartInput) -> UploadPartOutput = multipart::upload_part;
-        complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput
-            = multipart::complete;
-        abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput
-            = multipart::abort;
-        list_parts(ListPartsInput) -> ListPartsOutput = multipart::list_parts;
-        list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput
-            = list::uploads;
+
+    async fn head_bucket(
+        &self,
+        request: S3Request<HeadBucketInput>,
+    ) -> S3Result<S3Response<HeadBucketOutput>> {
+        self.store.bucket(&request.input.bucket)?;
+        Ok(S3Response::new(HeadBucketOutput {
+            bucket_region: Some("auto".to_owned()),
+            ..Default::default()
+        }))
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        list::objects(self.store(), request.input).await
+    }
+
+    async fn get_object(
+        &self,
+        request: S3Request<GetObjectInput>,
+    ) -> S3Result<S3Response<GetObjectOutput>> {
+        read::get(self.store(), request).await
+    }
+
+    async fn head_object(
+        &self,
+        request: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        read::head(self.store(), request).await
+    }
+
+    async fn put_object(
+        &self,
+        request: S3Request<PutObjectInput>,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        write::put(self.store(), request).await
+    }
+
+    async fn copy_object(
+        &self,
+        request: S3Request<CopyObjectInput>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
+        copy::copy(self.store(), request).await
+    }
+
+    async fn delete_object(
+        &self,
+        request: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        let (store, input) = (self.store(), request.input);
+        headers::refuse_version(input.version_id.as_deref())?;
+        if input.if_match.is_some() {
+            return Err(s3_error!(NotImplemented, "If-Match is not supported here"));
+        }
+        blocking(move || store.bucket(&input.bucket)?.delete(&input.key)).await?;
+        Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 }
 

@@ -8,7 +8,6 @@ mod cors;
 mod durability;
 mod integrity;
 mod listing;
-mod multipart;
 mod objects;
 mod presigned;
 mod support;

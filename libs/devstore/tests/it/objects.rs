@@ -1,5 +1,5 @@
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumMode, Delete, MetadataDirective, ObjectIdentifier};
+use aws_sdk_s3::types::{ChecksumMode, MetadataDirective};
 
 use crate::support::{
     PRIVATE, PUBLIC, Server, code, presigning, refusal, refused, send_raw, sha256,
@@ -118,11 +118,11 @@ fn walk(directory: &std::path::Path) -> Vec<String> {
     found
 }
 
-/// The lock, the file of a bucket, or an object under its hash.
+/// The lock, or an object under its hash.
 fn is_expected(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap();
     let hashed = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    name == "lock" || name == "bucket.json" || (hashed && path.contains("/objects/"))
+    name == "lock" || (hashed && path.contains("/objects/"))
 }
 
 #[tokio::test]
@@ -302,31 +302,6 @@ async fn deleting_a_missing_object_succeeds() {
             .unwrap();
         assert!(!server.exists(PRIVATE, "k").await);
     }
-}
-
-#[tokio::test]
-async fn many_objects_are_deleted_by_one_request() {
-    let server = Server::start().await;
-    for key in ["a", "b", "c"] {
-        server.put(PRIVATE, key, b"x").await;
-    }
-    let named = |key: &str| ObjectIdentifier::builder().key(key).build().unwrap();
-    let delete = Delete::builder().set_objects(Some(vec![named("a"), named("b"), named("none")]));
-    let request = server.client().delete_objects().bucket(PRIVATE);
-    let answer = request
-        .delete(delete.build().unwrap())
-        .send()
-        .await
-        .unwrap();
-    let deleted: Vec<_> = answer
-        .deleted()
-        .iter()
-        .filter_map(|entry| entry.key())
-        .collect();
-    assert_eq!(deleted, ["a", "b", "none"]);
-    assert!(answer.errors().is_empty());
-    assert!(!server.exists(PRIVATE, "a").await);
-    assert!(server.exists(PRIVATE, "c").await);
 }
 
 #[tokio::test]

@@ -29,13 +29,19 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) data: TempDir,
     pub(crate) http: reqwest::Client,
+    change: fn(&mut Options),
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<std::io::Result<()>>>,
 }
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: fn(&mut Options)) -> Self {
         let mut server = Self {
+            change,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             data: tempfile::tempdir().unwrap(),
             http: reqwest::Client::new(),
@@ -64,6 +70,7 @@ impl Server {
         let mut options = Options::new(self.data.path(), ACCESS_KEY, SECRET_KEY);
         options.buckets = vec![PRIVATE.to_owned()];
         options.public_buckets = vec![PUBLIC.to_owned()];
+        (self.change)(&mut options);
         options
     }
 

@@ -146,7 +146,10 @@ impl Head for HeadEdits {
 /// The rule of [`HeaderValue::from_bytes`]. Without it, a value could end its field and begin
 /// another one.
 fn is_value(value: &[u8]) -> bool {
-    // Without a branch per byte, so that many are looked at at once.
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "without branches, many bytes are compared at once"
+    )]
     let is_control = |byte: u8| (byte != b'\t') & ((byte < b' ') | (byte == 0x7f));
     !value
         .iter()

@@ -205,7 +205,7 @@ async fn keys_that_cannot_be_read_keep_no_other_from_being_used() {
 }
 
 /// An issuer that has revoked every key, or has lost them by mistake: nothing is accepted, and no
-/// client is told that its token is invalid.
+/// token is reported as invalid.
 #[tokio::test]
 async fn a_set_without_a_usable_key_closes_until_there_is_one() {
     let useless = json!({"kty": "oct", "kid": "o", "k": "AAAA"});

@@ -407,7 +407,7 @@ async fn a_body_is_ended_once() {
     assert!(received.ends_with("3\r\nabc\r\n0\r\n\r\n"), "{received:?}");
 }
 
-/// The connection is told that it ends, and ends with its last request.
+/// The end of the connection is announced, and comes with its last request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_completes_the_requests_of_a_connection() {
     let (address, permits) = crate::support::held().await;

@@ -283,7 +283,7 @@ async fn the_first_request_of_a_connection_is_awaited_at_shutdown() {
     assert!(gateway.ended().await.success());
 }
 
-/// A WebSocket is a request in flight: it goes on while others may, and no longer.
+/// A WebSocket is a request in flight: it continues while others may, and no longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn websockets_continue_until_the_grace_time_is_over() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

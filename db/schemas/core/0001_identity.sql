@@ -96,19 +96,19 @@ CREATE INDEX sessions_user_id_idx ON core.sessions (user_id, id DESC);
 CREATE INDEX sessions_end_idx
     ON core.sessions (least(expires_at, idle_expires_at, revoked_at));
 
--- Every refresh token of a session, used ones included: reuse revokes the session.
+-- The refresh tokens of a session: the one that is not used yet, and the latest one that was. Any
+-- other token of the family is an older one: reuse revokes the session.
 CREATE TABLE core.refresh_tokens (
-    token_hash     bytea PRIMARY KEY CHECK (octet_length(token_hash) = 32),
-    session_id     uuid NOT NULL REFERENCES core.sessions (id) ON DELETE CASCADE,
-    created_at     timestamptz NOT NULL,
+    session_id     uuid PRIMARY KEY REFERENCES core.sessions (id) ON DELETE CASCADE,
+    -- Of the secret that all tokens of the session share.
+    family_hash    bytea NOT NULL UNIQUE CHECK (octet_length(family_hash) = 32),
+    unused_hash    bytea NOT NULL CHECK (octet_length(unused_hash) = 32),
+    used_hash      bytea CHECK (octet_length(used_hash) = 32),
     used_at        timestamptz,
-    -- With this token and the master key, derives the successor again.
+    -- With the used token and the master key, derives the unused one again.
     successor_salt bytea,
-    successor_hash bytea,
-    CHECK ((used_at IS NULL) = (successor_salt IS NULL)),
-    CHECK ((used_at IS NULL) = (successor_hash IS NULL))
+    CHECK (num_nulls(used_hash, used_at, successor_salt) IN (0, 3))
 );
-CREATE INDEX refresh_tokens_session_id_idx ON core.refresh_tokens (session_id);
 
 -- Failed logins, per account and per client network. Keys contain no emails: accounts are hashed.
 CREATE TABLE core.throttles (

@@ -51,7 +51,10 @@ CREATE TABLE media.uploads (
     status           text NOT NULL CHECK (status IN ('pending', 'accepted', 'rejected', 'abandoned')),
     -- Of the version that it becomes. The upload itself goes to incoming/ID in the private bucket.
     version_id       uuid NOT NULL UNIQUE,
+    -- How the keys of copies begin. One of them is that of the version.
     object_key       text NOT NULL UNIQUE,
+    -- Where replicas may have copied verified files to: a key per file. Noted before the copy.
+    copied_keys      text[] NOT NULL DEFAULT '{}' CHECK (cardinality(copied_keys) <= 16),
     content_type     text NOT NULL,
     size_bytes       bigint NOT NULL CHECK (size_bytes > 0),
     checksum_sha256  bytea CHECK (octet_length(checksum_sha256) = 32),
@@ -60,7 +63,7 @@ CREATE TABLE media.uploads (
     -- Until then a file may arrive, even after completion or deletion; later also the lease of a
     -- sweep.
     incoming_until   timestamptz NOT NULL,
-    -- Until then a replica may copy the verified file to object_key.
+    -- Until then a replica may copy a verified file.
     completing_until timestamptz,
     created_at       timestamptz NOT NULL
 );
@@ -139,7 +142,7 @@ BEGIN
     FROM taken AS t WHERE a.id = t.id
     RETURNING a.id, a.visibility,
         ARRAY(SELECT v.object_key FROM media.asset_versions AS v WHERE v.asset_id = a.id
-              UNION SELECT u.object_key FROM media.uploads AS u WHERE u.asset_id = a.id),
+              UNION SELECT unnest(u.copied_keys) FROM media.uploads AS u WHERE u.asset_id = a.id),
         ARRAY(SELECT u.id FROM media.uploads AS u WHERE u.asset_id = a.id);
     PERFORM set_config('quartet.system', 'off', true);
 END
@@ -171,9 +174,9 @@ END
 $$;
 
 -- Takes up to `row_limit` uploads of ready assets that are over, in order to delete what has arrived
--- since, and what was copied for an upload that never became a version.
+-- since, and copies that did not become a version.
 CREATE FUNCTION media.take_uploads(at timestamptz, lease timestamptz, row_limit integer)
-    RETURNS TABLE (id uuid, visibility text, object_key text)
+    RETURNS TABLE (id uuid, visibility text, object_keys text[])
     LANGUAGE plpgsql VOLATILE
     AS $$
 BEGIN
@@ -188,7 +191,9 @@ BEGIN
     UPDATE media.uploads AS u SET incoming_until = lease,
         status = CASE u.status WHEN 'pending' THEN 'abandoned' ELSE u.status END
     FROM taken AS t WHERE u.id = t.id
-    RETURNING u.id, t.visibility, CASE WHEN u.status <> 'accepted' THEN u.object_key END;
+    RETURNING u.id, t.visibility,
+        ARRAY(SELECT unnest(u.copied_keys)
+              EXCEPT SELECT v.object_key FROM media.asset_versions AS v WHERE v.id = u.version_id);
     PERFORM set_config('quartet.system', 'off', true);
 END
 $$;

@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction, Postgres, pool::PoolConnection};
+use sqlx::{PgConnection, PgPool};
 
-use crate::unanswered::{bounded, release};
+use crate::{session::Session, transaction::Transaction, unanswered::bounded};
 
 /// Forgets the statements that others have prepared in the session.
 const FORGET: &str = "DEALLOCATE ALL";
@@ -31,17 +31,7 @@ pub struct Lease(Kind);
 #[derive(Debug)]
 enum Kind {
     Session(Session),
-    Transaction(PgTransaction<'static>),
-}
-
-/// A connection that is given back when it is dropped.
-#[derive(Debug)]
-struct Session(PoolConnection<Postgres>);
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        release(&mut self.0);
-    }
+    Transaction(Transaction),
 }
 
 impl Deref for Lease {
@@ -49,7 +39,7 @@ impl Deref for Lease {
 
     fn deref(&self) -> &PgConnection {
         match &self.0 {
-            Kind::Session(session) => &session.0,
+            Kind::Session(session) => session,
             Kind::Transaction(transaction) => transaction,
         }
     }
@@ -58,14 +48,14 @@ impl Deref for Lease {
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut PgConnection {
         match &mut self.0 {
-            Kind::Session(session) => &mut session.0,
+            Kind::Session(session) => session,
             Kind::Transaction(transaction) => transaction,
         }
     }
 }
 
-impl From<PgTransaction<'static>> for Lease {
-    fn from(transaction: PgTransaction<'static>) -> Self {
+impl From<Transaction> for Lease {
+    fn from(transaction: Transaction) -> Self {
         Self(Kind::Transaction(transaction))
     }
 }
@@ -78,7 +68,7 @@ impl Lease {
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         match self.0 {
             Kind::Session(_) => Ok(()),
-            Kind::Transaction(transaction) => bounded(Duration::ZERO, transaction.commit()).await,
+            Kind::Transaction(transaction) => transaction.commit().await,
         }
     }
 }
@@ -100,27 +90,26 @@ pub async fn write(db: &PgPool) -> Result<Lease, sqlx::Error> {
     lease(db, "BEGIN").await
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the other way")]
 async fn lease(db: &PgPool, begin: &str) -> Result<Lease, sqlx::Error> {
     if is_pooled(db) {
-        let begin = AssertSqlSafe(format!("{begin}; {FORGET}"));
-        let begun = bounded(wait_of(db), db.begin_with(begin)).await?;
-        return Ok(Lease(Kind::Transaction(begun)));
+        let begin = format!("{begin}; {FORGET}");
+        let begun = bounded(wait_of(db), Transaction::begin(db, begin)).await?;
+        return Ok(begun.into());
     }
-    Ok(Lease(Kind::Session(Session(db.acquire().await?))))
+    Ok(Lease(Kind::Session(Session::acquire(db).await?)))
 }
 
 /// Begins a transaction.
 ///
 /// # Errors
 /// When no connection is free in time, or the database does not respond.
-#[expect(clippy::disallowed_methods, reason = "this is the other way")]
-pub async fn begin(db: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
-    if is_pooled(db) {
-        let begin = AssertSqlSafe(format!("BEGIN; {FORGET}"));
-        return bounded(wait_of(db), db.begin_with(begin)).await;
-    }
-    bounded(wait_of(db), db.begin()).await
+pub async fn begin(db: &PgPool) -> Result<Transaction, sqlx::Error> {
+    let begin = if is_pooled(db) {
+        format!("BEGIN; {FORGET}")
+    } else {
+        "BEGIN".to_owned()
+    };
+    bounded(wait_of(db), Transaction::begin(db, begin)).await
 }
 
 /// How long a connection is waited for.
@@ -129,16 +118,13 @@ pub(crate) fn wait_of(db: &PgPool) -> Duration {
 }
 
 /// Begins a transaction and runs `set`, in one round trip.
-pub(crate) async fn begin_with(
-    db: &PgPool,
-    set: &str,
-) -> Result<PgTransaction<'static>, sqlx::Error> {
+pub(crate) async fn begin_with(db: &PgPool, set: &str) -> Result<Transaction, sqlx::Error> {
     let begin = if is_pooled(db) {
         format!("BEGIN; {FORGET}; {set}")
     } else {
         format!("BEGIN; {set}")
     };
-    db.begin_with(AssertSqlSafe(begin)).await
+    Transaction::begin(db, begin).await
 }
 
 /// The name by which Postgres knows the connections of an application.

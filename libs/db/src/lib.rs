@@ -14,7 +14,9 @@ mod migrations;
 mod pool;
 mod reads;
 mod rounds;
+mod session;
 mod statement;
+mod transaction;
 mod unanswered;
 
 pub use connections::{Lease, begin, read, write};
@@ -25,4 +27,5 @@ pub use pool::{check, options, owner_pool, ping, pool};
 pub use reads::{CHECK as STANDBY_CHECK, Reads};
 pub use rounds::Rounds;
 pub use statement::{begin_as, statement};
+pub use transaction::{Savepoint, Transaction};
 pub use unanswered::answered;

@@ -11,7 +11,7 @@ use sqlx::{
 };
 
 use crate::{
-    connections::{application_name, wait_of},
+    connections::{application_name, read, wait_of},
     unanswered::{self, bounded},
 };
 
@@ -160,9 +160,9 @@ pub(crate) fn pool_options(
                 Ok(matches!(tested, Ok(Ok(()))))
             })
         })
-        .after_release(move |connection, meta| {
+        .after_release(move |_, meta| {
             let allowed = allows_again(&meta);
-            Box::pin(async move { Ok(allowed && unanswered::test(connection).await?) })
+            Box::pin(async move { Ok(allowed) })
         })
 }
 
@@ -171,8 +171,10 @@ pub(crate) fn pool_options(
 /// # Errors
 /// A reason without internals, for `/ready`.
 pub async fn ping(db: PgPool) -> Result<(), String> {
-    // Not prepared, so that it works behind a pooler, too.
-    let select = sqlx::raw_sql("SELECT 1").execute(&db);
+    let select = async {
+        let mut db = read(&db).await?;
+        sqlx::raw_sql("SELECT 1").execute(&mut *db).await
+    };
     bounded(wait_of(&db), select)
         .await
         .map(drop)

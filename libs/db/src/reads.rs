@@ -19,13 +19,14 @@ use quartet_common::{
     principal::Principal,
 };
 use secrecy::ExposeSecret;
-use sqlx::{PgPool, PgTransaction};
+use sqlx::PgPool;
 
 use crate::{
     connections::read,
     databases::Databases,
     error::is_transient,
     statement::{begin_as, statement},
+    transaction::Transaction,
 };
 
 /// Time between two checks of the standby.
@@ -122,10 +123,7 @@ impl Reads {
     ///
     /// # Errors
     /// When neither database responds.
-    pub async fn begin_as(
-        &self,
-        principals: &[Principal],
-    ) -> Result<PgTransaction<'static>, sqlx::Error> {
+    pub async fn begin_as(&self, principals: &[Principal]) -> Result<Transaction, sqlx::Error> {
         if let Some(standby) = &self.standby
             && standby.is_usable(Instant::now())
         {

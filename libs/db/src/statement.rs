@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use quartet_common::principal::Principal;
 use quartet_telemetry::{count_statement, span, spans_enabled};
-use sqlx::{PgPool, PgTransaction};
+use sqlx::PgPool;
 
 use crate::{
     connections::{begin, begin_with, wait_of},
+    transaction::Transaction,
     unanswered::bounded,
 };
 
@@ -48,10 +49,7 @@ fn statement_within<T>(
 ///
 /// # Errors
 /// When the database does not respond.
-pub async fn begin_as(
-    db: &PgPool,
-    principals: &[Principal],
-) -> Result<PgTransaction<'static>, sqlx::Error> {
+pub async fn begin_as(db: &PgPool, principals: &[Principal]) -> Result<Transaction, sqlx::Error> {
     let array = array_literal(principals);
     if principals.iter().all(is_plain) {
         let set = format!("SET LOCAL quartet.principals = '{array}'");

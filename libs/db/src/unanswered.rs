@@ -5,39 +5,32 @@
 //! quarter of an hour if data is on its way, otherwise never. So the client has a limit of its own:
 //!
 //! ```text
-//! statement --no answer within the limit--> error; its connection is tested when it is released
-//!           --the request has ended-------> the same
+//! statement, BEGIN, COMMIT --no answer within the limit--> error; its connection is released
+//!                          --the request has ended-------> the same
 //! released connection --no answer to the test within the limit--> closed; its place is free
 //! ```
 //!
 //! - Without the first limit, a job waits indefinitely, and so do all later requests for what it reads.
 //! - Without the second one, each such connection takes a place in the pool for as long: sqlx tests what
-//!   is released, and waits. A [`Lease`](crate::Lease) bounds that test. The connection of a transaction
-//!   is out of its reach: it is tested here before, which takes a round trip more, so that this is done
-//!   for a minute after an unanswered statement only.
-//! - What remains: a connection that goes silent between the end of its transaction and that test keeps
-//!   its place until TCP notices.
+//!   is released, and waits. [`Lease`](crate::Lease) and [`Transaction`](crate::Transaction) bound that
+//!   test; no connection of a pool is borrowed otherwise (`disallowed-methods` of clippy).
+//! - The limit is that of the process: the future of a statement does not tell the pool of its
+//!   connection, and all pools of a service have the same `database.statement_timeout_seconds`.
 
 use std::{
     io,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
-use sqlx::{Connection as _, PgConnection, Postgres, pool::PoolConnection};
+use sqlx::{Postgres, pool::PoolConnection};
 use tokio::{runtime::Handle, time::timeout};
 
 /// What an answer may take beyond the statement itself.
 const ANSWER: Duration = Duration::from_secs(3);
-/// How long released connections are tested after an unanswered statement.
-const SUSPICION: Duration = Duration::from_mins(1);
 
 /// Of the pool whose statements may take longest, in milliseconds. 0: none yet.
 static LIMIT_MS: AtomicU64 = AtomicU64::new(0);
-static LAST: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Statements may take this long by themselves.
 pub(crate) fn allow(statement_timeout: Duration) {
@@ -65,16 +58,11 @@ pub(crate) fn bounded<T, E: From<sqlx::Error>>(
     // On the heap: each future around this one would hold it twice.
     let run = Box::pin(run);
     async move {
-        let mut statement = Statement { answered: false };
-        let answer = match limit() {
-            None => run.await,
-            Some(limit) => {
-                let answer = timeout(limit.saturating_add(beyond), run).await;
-                answer.map_err(|_| no_answer())?
-            }
+        let Some(limit) = limit() else {
+            return run.await;
         };
-        statement.answered = true;
-        answer
+        let answer = timeout(limit.saturating_add(beyond), run).await;
+        answer.map_err(|_| no_answer())?
     }
 }
 
@@ -93,20 +81,6 @@ pub(crate) fn release(connection: &mut PoolConnection<Postgres>) {
     });
 }
 
-/// Whether a released connection may be used again.
-///
-/// # Errors
-/// When it does not answer.
-pub(crate) async fn test(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let last = *LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_suspect = last.is_some_and(|last| last.elapsed() <= SUSPICION);
-    let Some(limit) = limit().filter(|_| is_suspect) else {
-        return Ok(true);
-    };
-    let answer = timeout(limit, connection.ping()).await;
-    answer.map_err(|_| no_answer())?.map(|()| true)
-}
-
 fn limit() -> Option<Duration> {
     let limit = LIMIT_MS.load(Ordering::Relaxed);
     (limit > 0).then(|| Duration::from_millis(limit))
@@ -117,17 +91,4 @@ fn no_answer() -> sqlx::Error {
         io::ErrorKind::TimedOut,
         "the database does not answer",
     ))
-}
-
-/// Noted when it is dropped without an answer.
-struct Statement {
-    answered: bool,
-}
-
-impl Drop for Statement {
-    fn drop(&mut self) {
-        if !self.answered {
-            *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
-    }
 }

@@ -21,11 +21,11 @@ pub mod metrics;
 mod nats;
 #[cfg(feature = "database")]
 mod pooler;
+mod proxy;
 mod responses;
 pub mod server;
 #[cfg(feature = "events")]
 mod user_deleted;
-mod vanishing;
 mod watch;
 
 pub use bounds::accepted_numbers;
@@ -41,8 +41,8 @@ pub use issuer::{AUDIENCE, ISSUER, Issuer};
 pub use nats::NatsServer;
 #[cfg(feature = "database")]
 pub use pooler::{POOLED, Pooler};
+pub use proxy::Proxy;
 pub use responses::{json_of, problem_of};
 #[cfg(feature = "events")]
 pub use user_deleted::{EVENTS_SECRET, publish_user_deleted};
-pub use vanishing::Vanishing;
 pub use watch::Watch;

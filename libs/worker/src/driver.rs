@@ -11,7 +11,7 @@ use graphile_worker::{
     NotificationStream, TransactionDriver,
 };
 use quartet_db::answered;
-use sqlx::{PgPool, PgTransaction};
+use sqlx::PgPool;
 use tokio::sync::Mutex;
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl DatabaseDriver for Driver {
     }
 }
 
-struct Transaction(Mutex<PgTransaction<'static>>);
+struct Transaction(Mutex<quartet_db::Transaction>);
 
 impl DbExecutor for Transaction {
     fn execute<'a>(
@@ -98,6 +98,6 @@ impl DbExecutor for Transaction {
 
 impl TransactionDriver for Transaction {
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), DbError>> {
-        Box::pin(async move { answered(async { Ok(self.0.into_inner().commit().await?) }).await })
+        Box::pin(async move { Ok(self.0.into_inner().commit().await?) })
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use quartet_common::config::Database;
 use quartet_db::{self as db, statement};
-use quartet_testing::{TestDatabase, Vanishing};
+use quartet_testing::{Proxy, TestDatabase};
 use tokio::time::timeout;
 
 /// With one connection: what is lost of it is lost of the whole pool.
 #[tokio::test]
 async fn a_server_that_vanishes_costs_one_statement_and_no_place_in_the_pool() {
     let database = TestDatabase::empty("core").await;
-    let (server, url) = Vanishing::start(&database.url()).await;
+    let (server, url) = Proxy::start(&database.url()).await;
     let settings = Database {
         url: url.into(),
         max_connections: 1,
@@ -59,5 +59,33 @@ async fn a_server_that_vanishes_costs_one_statement_and_no_place_in_the_pool() {
     let left = timeout(Duration::from_millis(50), transaction()).await;
     assert!(left.is_err(), "{left:?}");
     let again = timeout(limit, select()).await;
+    assert_eq!(again.expect("another connection").unwrap(), 1);
+
+    // Between the statements of a transaction, and its end.
+    idle().await;
+    let tx = db::begin(&pool).await.unwrap();
+    server.vanish();
+    let error = timeout(limit, tx.commit()).await.expect("an end");
+    let error = error.unwrap_err();
+    assert!(db::is_transient(&error), "{error}");
+    let again = timeout(limit, transaction()).await;
+    assert_eq!(again.expect("another connection").unwrap(), 1);
+
+    idle().await;
+    let tx = db::begin(&pool).await.unwrap();
+    server.vanish();
+    drop(tx);
+    let again = timeout(limit, transaction()).await;
+    assert_eq!(again.expect("another connection").unwrap(), 1);
+
+    // A part of a transaction.
+    idle().await;
+    let mut tx = db::begin(&pool).await.unwrap();
+    let part = tx.savepoint().await.unwrap();
+    server.vanish();
+    let error = timeout(limit, part.undo()).await.expect("an end");
+    assert!(db::is_transient(&error.unwrap_err()));
+    drop(tx);
+    let again = timeout(limit, transaction()).await;
     assert_eq!(again.expect("another connection").unwrap(), 1);
 }

@@ -215,7 +215,7 @@ impl Inbox {
         }
         let taken = self.apply(&mut tx, event).await?;
         if matches!(taken, Taken::Applied) {
-            quartet_db::answered(tx.commit()).await?;
+            tx.commit().await?;
         }
         Ok(taken)
     }

@@ -14,7 +14,6 @@
 use std::time::Duration;
 
 use quartet_jobs::{Backoff, Job, Runner};
-use sqlx::Connection as _;
 
 use super::{HELD, Inbox, Taken, store};
 use crate::event::Event;
@@ -129,7 +128,7 @@ impl Inbox {
             return Ok(false);
         };
         let event = &waiting.event.0;
-        let mut effect = tx.begin().await?;
+        let mut effect = tx.savepoint().await?;
         let taken = match self.judge(event) {
             Some(taken) => taken,
             None if store::insert(&mut effect, event, now).await? => {
@@ -138,15 +137,15 @@ impl Inbox {
             None => Taken::Repeated,
         };
         if let Some(reason) = taken.reason() {
-            effect.rollback().await?;
+            effect.undo().await?;
             let tries = waiting.tries.unsigned_abs().saturating_add(1);
             let retry = self.failed(event, tries, tries >= MAX_TRIES, reason);
             store::put_back(&mut tx, waiting.position, &retry).await?;
         } else {
-            effect.commit().await?;
+            effect.keep().await?;
             store::forget(&mut tx, waiting.position).await?;
         }
-        quartet_db::answered(tx.commit()).await?;
+        tx.commit().await?;
         self.0.metrics.count(taken.label());
         Ok(true)
     }

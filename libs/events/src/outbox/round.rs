@@ -108,7 +108,7 @@ impl Inner {
 
     async fn round(&self, target: &ConsumerTarget) -> Result<RoundOutcome, DeliveryError> {
         let (now, name) = (self.clock.now(), target.name);
-        let mut db = quartet_db::write(&self.db).await?;
+        let mut db = quartet_db::read(&self.db).await?;
         let backlog = store::backlog(&mut db, name, now).await?;
         let waiting = backlog.fresh + backlog.retries;
         let series = &target.series.backlog;
@@ -116,11 +116,13 @@ impl Inner {
         if backlog.fresh == 0 && !backlog.due && target.is_prepared(&self.clock).await {
             return Ok(RoundOutcome::Nothing);
         }
-        store::number(&mut db, NUMBERED_AT_ONCE).await?;
+        drop(db);
+        let mut tx = quartet_db::begin(&self.db).await?;
+        store::number(&mut tx, NUMBERED_AT_ONCE).await?;
         let timeout = Duration::from_secs(self.delivery.request_timeout_seconds);
         let until = now + timeout + LEASE_MARGIN;
-        let lease = store::take(&mut db, name, self.clock.uuid_v7(), now, until).await?;
-        db.commit().await?;
+        let lease = store::take(&mut tx, name, self.clock.uuid_v7(), now, until).await?;
+        tx.commit().await?;
         let Some(lease) = lease else {
             return Ok(RoundOutcome::Nothing);
         };
@@ -231,7 +233,7 @@ impl Inner {
         }
         store::schedule_retries(&mut tx, name, &retries).await?;
         store::forget(&mut tx, name, &applied).await?;
-        quartet_db::answered(tx.commit()).await?;
+        tx.commit().await?;
         Self::count(target, &retries, applied.len());
         let limit = target.limit.load(Ordering::Relaxed).saturating_mul(2);
         let limit = limit.clamp(1, self.delivery.batch_events);

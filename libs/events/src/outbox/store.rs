@@ -1,7 +1,7 @@
 //! Statements on the tables of `outbox.sql`.
 
 use chrono::{DateTime, Utc};
-use quartet_db::statement;
+use quartet_db::{Transaction, statement};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -112,12 +112,10 @@ pub(super) async fn backlog(
 }
 
 /// Gives positions to up to `limit` committed events, in the order of their inserts.
-pub(super) async fn number(db: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
-    use sqlx::Connection;
-    let mut tx = db.begin().await?;
+pub(super) async fn number(tx: &mut Transaction, limit: i64) -> Result<(), sqlx::Error> {
     // In a statement of its own: the next one sees what the previous holder of the lock has done.
     let lock = sqlx::query_scalar("SELECT position FROM outbox_head FOR UPDATE");
-    let last: i64 = statement("outbox.lock_head", lock.fetch_one(&mut *tx)).await?;
+    let last: i64 = statement("outbox.lock_head", lock.fetch_one(&mut **tx)).await?;
     let number = sqlx::query(
         "WITH fresh AS (
              SELECT written FROM outbox WHERE position IS NULL ORDER BY written LIMIT $2
@@ -132,8 +130,8 @@ pub(super) async fn number(db: &mut PgConnection, limit: i64) -> Result<(), sqlx
     )
     .bind(last)
     .bind(limit);
-    statement("outbox.number", number.execute(&mut *tx)).await?;
-    quartet_db::answered(tx.commit()).await
+    statement("outbox.number", number.execute(&mut **tx)).await?;
+    Ok(())
 }
 
 /// Takes the lease of a consumer; `None` while another replica has it.

@@ -39,13 +39,19 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["ids", "__private", ""],
-            ["reads", "connections databases error statement", ""],
+            [
+                "reads",
+                "connections databases error statement transaction",
+                "",
+            ],
             ["rounds", "connections", ""],
             ["databases", "migrations pool", ""],
             ["migrations", "connections pool", ""],
             ["pool", "connections unanswered", ""],
-            ["statement", "connections unanswered", ""],
-            ["connections", "unanswered", ""],
+            ["statement", "connections transaction unanswered", ""],
+            ["connections", "session transaction unanswered", ""],
+            ["transaction", "session unanswered", ""],
+            ["session", "unanswered", ""],
             ["unanswered", "", ""],
             ["error", "", ""],
             ["__private", "", ""],
@@ -126,6 +132,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["arrows", "", ""],
+            ["proxy", "", ""],
             ["responses", "", "sqlx"],
             ["server", "", ""],
             ["watch", "contract", ""],
@@ -142,7 +149,6 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["child", "", ""],
             ["bounds", "", ""],
             ["metrics", "", ""],
-            ["vanishing", "", ""],
         ],
     ),
     (

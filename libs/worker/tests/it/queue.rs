@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use quartet_common::config::Database;
-use quartet_testing::{Vanishing, assert_ticks_done, miss_ticks};
+use quartet_testing::{Proxy, assert_ticks_done, miss_ticks};
 use quartet_worker::{Tasks, add, dead_letters};
 
 use crate::support::{Begin, Count, Counts, Often, Place, Refuse, settings, until};
@@ -35,7 +35,7 @@ async fn a_job_is_done_if_its_transaction_commits_and_once() {
 async fn jobs_are_done_after_the_database_has_vanished_without_a_word() {
     let place = Place::new().await;
     let counts = Counts::default();
-    let (server, url) = Vanishing::start(&place.database.url()).await;
+    let (server, url) = Proxy::start(&place.database.url()).await;
     let settings = Database {
         url: url.into(),
         statement_timeout_seconds: 1,

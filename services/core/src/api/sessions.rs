@@ -56,7 +56,7 @@ pub(super) struct LoginRequest {
 #[serde(deny_unknown_fields)]
 pub(super) struct RefreshRequest {
     /// The latest refresh token of the session. It can be used once.
-    #[schema(value_type = String, pattern = "^qrt_ref_[A-Za-z0-9_-]{51}$", example = "qrt_ref_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1b2c3d4e")]
+    #[schema(value_type = String, pattern = "^qrt_ref_[A-Za-z0-9_-]{72}$", example = "qrt_ref_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1b2c3d4e")]
     refresh_token: SecretString,
 }
 
@@ -74,8 +74,8 @@ struct Tokens {
     expires_in: u64,
     /// Exchanged once for the next tokens. Keep it secret.
     #[schema(
-        pattern = "^qrt_ref_[A-Za-z0-9_-]{51}$",
-        example = "qrt_ref_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1b2c3d4e"
+        pattern = "^qrt_ref_[A-Za-z0-9_-]{72}$",
+        example = "qrt_ref_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1b2c3d4e"
     )]
     refresh_token: String,
     session_id: SessionId,

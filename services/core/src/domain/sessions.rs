@@ -7,9 +7,13 @@
 //!                       `--anything else------------------------> reuse: the session is revoked
 //! ```
 //!
+//! All tokens of a session share a secret, its family, which only they contain. Stored are the hashes
+//! of the family, of the unused token and of the latest used one: whatever else has the family is
+//! older, so reuse is detected without a row per token.
+//!
 //! Invariants:
-//! - Refreshes of one session run one after the other: the session's row is locked first, then the
-//!   token is read. Otherwise two refreshes at once would create two valid successors.
+//! - Refreshes of one session run one after the other: its row and that of its tokens are locked
+//!   before either is read. Otherwise two refreshes at once would create two valid successors.
 //! - The grace period makes a lost response and two tabs harmless, but only while the successor is
 //!   unused. Otherwise a thief who refreshes first could keep the session with its owner in it.
 //! - The successor is derived from the token, a stored salt and the master key, so it can be
@@ -37,8 +41,8 @@ use crate::{
     error::Error,
     store::{
         passwords::{self, PasswordRow},
-        refresh_tokens::{self, RefreshTokenRow, TokenUse},
-        sessions::{self, Authentication, SessionId, SessionRow},
+        refresh_tokens::{self, LockedTokens, TokenUse},
+        sessions::{self, Authentication, FirstToken, SessionId, SessionRow},
         users::{UserId, UserRow},
     },
 };
@@ -141,12 +145,13 @@ pub(crate) async fn refresh(
     let token = RefreshToken::parse(token).ok_or(Error::MalformedRefreshToken)?;
     let now = ctx.clock.now();
     let mut tx = quartet_db::begin(&ctx.db).await?;
-    let locked = refresh_tokens::lock(&mut tx, &token.hash(), now).await?;
+    let locked = refresh_tokens::lock(&mut tx, &token.family_hash(), now).await?;
     let locked = locked.ok_or(Error::InvalidRefreshToken)?;
     let (user_id, session_id) = (locked.user_id, locked.session_id);
-    let successor = match &locked.used {
-        None => Some(use_token(ctx, &mut tx, &token, session_id, &client).await?),
-        Some(used) => successor_in_grace_period(ctx, &token, used, now)?,
+    let successor = if token.hash() == locked.unused_hash {
+        Some(use_token(ctx, &mut tx, &token, session_id, &client).await?)
+    } else {
+        successor_in_grace_period(ctx, &token, &locked, now)?
     };
     let Some(successor) = successor else {
         sessions::revoke(&mut tx, user_id, session_id, "token_reused", now).await?;
@@ -169,7 +174,7 @@ pub(crate) async fn refresh(
     })
 }
 
-/// Marks an unused token as used and stores its successor.
+/// Marks the unused token as used and stores its successor.
 async fn use_token(
     ctx: &Context,
     db: &mut PgConnection,
@@ -180,8 +185,12 @@ async fn use_token(
     let now = ctx.clock.now();
     let salt: [u8; SALT_BYTES] = rand::random();
     let successor = token.successor(&ctx.master_key, &salt);
-    refresh_tokens::mark_used(db, &token.hash(), &salt, &successor.hash(), now).await?;
-    insert_token(db, session_id, &successor, now).await?;
+    let used = TokenUse {
+        hash: token.hash(),
+        at: now,
+        successor_salt: salt.to_vec(),
+    };
+    refresh_tokens::advance(db, session_id, &used, &successor.hash()).await?;
     let refresh = sessions::Refresh {
         client_ip: client.ip.to_string(),
         user_agent: client.user_agent.clone(),
@@ -192,24 +201,32 @@ async fn use_token(
     Ok(successor)
 }
 
-/// The successor of a used token; `None` when this use of it is reuse.
+/// The successor of a token that is not the unused one; `None` when this use of it is reuse.
 fn successor_in_grace_period(
     ctx: &Context,
     token: &RefreshToken,
-    used: &TokenUse,
+    locked: &LockedTokens,
     now: DateTime<Utc>,
 ) -> Result<Option<RefreshToken>, Error> {
+    // Of an older token, the successor has been used as well.
+    let Some(used) = locked
+        .used
+        .as_ref()
+        .filter(|used| used.hash == token.hash())
+    else {
+        return Ok(None);
+    };
     let grace = Duration::from_secs(ctx.config.sessions.refresh_grace_seconds);
     // In either direction: a clock that is set back must not lengthen the period.
-    let since = (now - used.used_at).abs().to_std().unwrap_or(Duration::MAX);
-    if since > grace || used.successor_used {
+    let since = (now - used.at).abs().to_std().unwrap_or(Duration::MAX);
+    if since > grace {
         return Ok(None);
     }
     // Whichever master key was current then. A replica that has another one derives a successor that
     // was never stored.
     token
         .successors(&ctx.master_key, &used.successor_salt)
-        .find(|successor| successor.hash() == used.successor_hash)
+        .find(|successor| successor.hash() == locked.unused_hash)
         .map(Some)
         .ok_or(Error::InvalidRefreshToken)
 }
@@ -293,7 +310,11 @@ async fn open(
         at: session.created_at,
         methods: vec![PASSWORD_METHOD.to_owned()],
     };
-    sessions::insert(&mut tx, &session, &authentication, &token.hash()).await?;
+    let first = FirstToken {
+        family_hash: token.family_hash(),
+        hash: token.hash(),
+    };
+    sessions::insert(&mut tx, &session, &authentication, &first).await?;
     let max = i64::from(ctx.config.sessions.max_per_user);
     sessions::revoke_oldest(&mut tx, user_id, max, session.created_at).await?;
     attempt.record_success(&mut tx).await?;
@@ -323,20 +344,6 @@ fn new_session(ctx: &Context, user_id: UserId, client: &Client) -> SessionRow {
         idle_expires_at: now + Duration::from_secs(settings.idle_ttl_seconds),
         expires_at: now + Duration::from_secs(settings.absolute_ttl_seconds),
     }
-}
-
-async fn insert_token(
-    db: &mut PgConnection,
-    session_id: SessionId,
-    token: &RefreshToken,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let row = RefreshTokenRow {
-        token_hash: token.hash(),
-        session_id,
-        created_at: now,
-    };
-    Ok(refresh_tokens::insert(db, &row).await?)
 }
 
 /// Hashes the password with the current parameters. The login succeeds even if this fails; the next

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::Error,
     state::AppState,
-    store::{refresh_tokens, sessions, throttles, users},
+    store::{sessions, throttles, users},
 };
 
 /// Every minute.
@@ -27,8 +27,8 @@ impl Task for Purge {
     }
 }
 
-/// Deletes in rounds, of each kind one at least. Children go before their parents: a cascade would
-/// not be bounded.
+/// Deletes in rounds, of each kind one at least. Sessions go before their users: a cascade would not
+/// be bounded.
 pub(super) async fn run(state: &AppState) -> Result<(), Error> {
     let (ctx, stopping) = (&state.ctx, state.base.stopping());
     let (now, settings) = (ctx.clock.now(), &ctx.config.retention);
@@ -41,7 +41,6 @@ pub(super) async fn run(state: &AppState) -> Result<(), Error> {
         limit: i64::from(settings.batch),
         stopping: &stopping,
     };
-    rounds!(rounds, |db, limit| refresh_tokens::purge(db, ended, limit));
     rounds!(rounds, |db, limit| sessions::purge(db, ended, limit));
     rounds!(rounds, |db, limit| users::purge(db, deleted, limit));
     rounds!(rounds, |db, limit| throttles::purge(db, forgotten, limit));

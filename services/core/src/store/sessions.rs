@@ -32,6 +32,13 @@ pub(crate) struct Authentication {
     pub(crate) methods: Vec<String>,
 }
 
+/// The hashes of the first refresh token of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct FirstToken {
+    pub(crate) family_hash: Vec<u8>,
+    pub(crate) hash: Vec<u8>,
+}
+
 /// What a refresh changes in a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Refresh {
@@ -46,7 +53,7 @@ pub(crate) async fn insert(
     db: &mut PgConnection,
     session: &SessionRow,
     authentication: &Authentication,
-    token_hash: &[u8],
+    token: &FirstToken,
 ) -> Result<(), sqlx::Error> {
     statement(
         "sessions.insert",
@@ -55,7 +62,7 @@ pub(crate) async fn insert(
              INSERT INTO core.sessions (id, user_id, client_address, user_agent, created_at,
                  last_used_at, idle_expires_at, expires_at, authenticated_at, auth_methods)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11))
-         INSERT INTO core.refresh_tokens (token_hash, session_id, created_at) VALUES ($9, $1, $5)",
+         INSERT INTO core.refresh_tokens (session_id, family_hash, unused_hash) VALUES ($1, $9, $12)",
             session.id.uuid(),
             session.user_id.uuid(),
             session.client_address,
@@ -64,9 +71,10 @@ pub(crate) async fn insert(
             session.last_used_at,
             session.idle_expires_at,
             session.expires_at,
-            token_hash,
+            token.family_hash,
             authentication.at,
             &authentication.methods,
+            token.hash,
         )
         .execute(db),
     )
@@ -293,7 +301,7 @@ pub(crate) async fn revoke_all(
     Ok(())
 }
 
-/// Deletes sessions that ended before `before` and have no tokens left. Returns their number.
+/// Deletes sessions that ended before `before`, each with its one row of tokens. Returns their number.
 pub(crate) async fn purge(
     db: &mut PgConnection,
     before: DateTime<Utc>,
@@ -305,7 +313,6 @@ pub(crate) async fn purge(
             "DELETE FROM core.sessions WHERE id IN (
              SELECT s.id FROM core.sessions AS s
              WHERE least(s.expires_at, s.idle_expires_at, s.revoked_at) < $1
-               AND NOT EXISTS (SELECT FROM core.refresh_tokens WHERE session_id = s.id)
              LIMIT $2 FOR UPDATE SKIP LOCKED)",
             before,
             limit,

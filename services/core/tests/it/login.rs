@@ -125,6 +125,10 @@ async fn a_full_hashing_queue_returns_503_and_recovers() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the transaction of the test needs no limit of time"
+)]
 async fn a_login_that_waits_for_the_database_keeps_no_one_from_hashing() {
     let app = TestApp::start_with(|config| {
         config.passwords.max_concurrent = 1;

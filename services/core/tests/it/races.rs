@@ -1,5 +1,10 @@
 //! Races. A test holds a lock to make the service wait at a known point.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the transactions of the tests need no limit of time"
+)]
+
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;

@@ -34,7 +34,7 @@ async fn concurrent_refreshes_return_one_successor() {
     );
     assert_eq!(
         app.number("SELECT count(*) FROM core.refresh_tokens").await,
-        2
+        1
     );
     app.me(&responses[19]).await;
     app.refresh(&responses[7]).await;
@@ -73,6 +73,68 @@ async fn reuse_after_the_successor_was_used_ends_the_session() {
     let response = app.try_refresh(first.refresh()).await;
     problem_of(response, 401, "invalid_refresh_token").await;
     assert_ended(&app, &third).await;
+}
+
+/// A session holds one row, however often it is refreshed, and each of its older tokens ends it.
+#[tokio::test]
+async fn a_thousand_refreshes_leave_one_row_and_the_first_token_still_ends_the_session() {
+    let app = TestApp::start().await;
+    let first = app.join(ADA).await;
+    let mut last = app.refresh(&first).await;
+    for _ in 1..1000 {
+        last = app.refresh(&last).await;
+    }
+    assert_eq!(
+        app.number("SELECT count(*) FROM core.refresh_tokens").await,
+        1
+    );
+    let other = app.log_in(ADA).await;
+    let response = app.try_refresh(first.refresh()).await;
+    problem_of(response, 401, "invalid_refresh_token").await;
+    assert_ended(&app, &last).await;
+    app.me(&other).await;
+}
+
+#[tokio::test]
+async fn each_older_token_ends_the_session() {
+    for age in 2..=4 {
+        let app = TestApp::start().await;
+        let mut tokens = vec![app.join(ADA).await];
+        for _ in 0..4 {
+            tokens.push(app.refresh(&tokens[tokens.len() - 1]).await);
+        }
+        let older = &tokens[4 - age];
+        let response = app.try_refresh(older.refresh()).await;
+        problem_of(response, 401, "invalid_refresh_token").await;
+        assert_ended(&app, &tokens[4]).await;
+    }
+}
+
+/// What a client may know without a token, such as the id of a session, must not end one.
+#[tokio::test]
+async fn a_forged_token_ends_no_session() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
+    let other = app.log_in(ADA).await;
+    // The secret of one session with the family of another.
+    let forge = |family: &str| {
+        let secrets = format!("{family}{}", &other.refresh()[8 + 22..8 + 64]);
+        format!(
+            "qrt_ref_{secrets}{:08x}",
+            crc32fast::hash(secrets.as_bytes())
+        )
+    };
+    let unknown = forge(&"A".repeat(22));
+    let response = app.try_refresh(&unknown).await;
+    problem_of(response, 401, "invalid_refresh_token").await;
+    app.me(&tokens).await;
+    app.me(&other).await;
+    // A client that has the family has had one of its tokens.
+    let known = forge(&tokens.refresh()[8..8 + 22]);
+    let response = app.try_refresh(&known).await;
+    problem_of(response, 401, "invalid_refresh_token").await;
+    assert_ended(&app, &tokens).await;
+    app.refresh(&other).await;
 }
 
 #[tokio::test]
@@ -120,8 +182,8 @@ async fn a_malformed_refresh_token_names_the_field_and_an_unknown_one_does_not()
         let found = problem_of(response, 401, "invalid_refresh_token").await;
         assert_eq!(found, field("/refresh_token", "malformed"), "{malformed}");
     }
-    // 32 zero bytes and the CRC-32 of their 43 characters.
-    let secret = "A".repeat(43);
+    // 48 zero bytes and the CRC-32 of their 64 characters.
+    let secret = "A".repeat(64);
     let unknown = format!("qrt_ref_{secret}{:08x}", crc32fast::hash(secret.as_bytes()));
     let response = app.try_refresh(&unknown).await;
     let found = problem_of(response, 401, "invalid_refresh_token").await;

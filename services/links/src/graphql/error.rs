@@ -56,6 +56,13 @@ pub(super) fn invalid_argument(pointer: impl Into<String>, rule: Rule) -> Proble
     Problem::new(&problems::INVALID_INPUT).field(error)
 }
 
+/// Values that are not of their type, each named by its JSON pointer.
+pub(super) fn unreadable<P: Into<String>>(values: impl IntoIterator<Item = (P, Rule)>) -> Problem {
+    let errors = values.into_iter();
+    let errors = errors.map(|(pointer, rule)| FieldError::body(pointer, rule.code, rule.detail));
+    Problem::new(&problems::BAD_USER_INPUT).errors(errors.collect())
+}
+
 /// The error of a request that is not executed.
 pub(super) fn request_error(problem: &Problem) -> ServerError {
     let mut error = ServerError::new(message(problem), None);
@@ -76,9 +83,6 @@ pub(super) fn finish(errors: &mut Vec<ServerError>, max_errors: usize) {
             let (code, causes) = (problem.kind.code, problem.causes());
             tracing::error!(code, error = causes, "GraphQL field failed");
         }
-        if let Some(message) = rule_of_time(&error.message) {
-            error.message = message;
-        }
         let values = error.extensions.get_or_insert_default();
         if values.get("code").is_none() {
             let in_resolver = !error.path.is_empty();
@@ -93,15 +97,6 @@ pub(super) fn finish(errors: &mut Vec<ServerError>, max_errors: usize) {
             values.set("requestId", request.request_id.as_str());
         }
     }
-}
-
-/// The rule in place of the words of a parser, for a value that is not a time. async-graphql does not say
-/// which field has it, only its type and that of the input.
-fn rule_of_time(message: &str) -> Option<String> {
-    let rest = message.strip_prefix("Failed to parse \"DateTime\": ")?;
-    let place = rest.find(" (occurred while parsing").map(|at| &rest[at..]);
-    let rule = "a DateTime must be a time such as 2026-03-14T09:26:53Z";
-    Some(format!("{rule}{}", place.unwrap_or_default()))
 }
 
 /// Where the schema has a field of the domain.

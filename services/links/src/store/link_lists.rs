@@ -231,3 +231,37 @@ fn push_where(
         .push(" AND ");
     filter.push(query);
 }
+
+#[cfg(test)]
+mod tests {
+    use quartet_testing::TestDatabase;
+    use sqlx::Connection as _;
+
+    use super::*;
+
+    /// Each kept statement takes memory of its session in Postgres, and filters differ without an end.
+    #[tokio::test]
+    async fn assembled_statements_are_not_kept() {
+        let database = TestDatabase::create("links", &crate::MIGRATOR).await;
+        let mut db = database.connect_as_role().await;
+        let owner = Principal::parse("usr_a").unwrap();
+        let order = Order {
+            column: Column::CreatedAt,
+            descending: true,
+            nulls_first: true,
+        };
+        let slice = Slice {
+            after: None,
+            before: None,
+            from_end: false,
+            limit: 1,
+        };
+        for filters in 0..3 {
+            let filter = Filter::All(vec![Filter::All(Vec::new()); filters]);
+            let rows = list(&mut db, &owner, &filter, order, &slice).await.unwrap();
+            assert!(rows.is_empty());
+            assert_eq!(count(&mut db, &owner, &filter).await.unwrap(), 0);
+        }
+        assert_eq!(db.cached_statements_size(), 0);
+    }
+}

@@ -388,7 +388,7 @@ async fn type_errors_are_named_by_validation() {
         (
             CREATE,
             json!({"input": {"url": "https://a.example/", "expiresAt": "tomorrow"}}),
-            "a DateTime must be a time such as 2026-03-14T09:26:53Z",
+            "input.expiresAt must be a DateTime, such as 2026-03-14T09:26:53Z",
         ),
         ("{ link { id } }", json!({}), "id"),
         ("{ link(id: 1.5) { id } }", json!({}), "id"),
@@ -416,6 +416,67 @@ async fn type_errors_are_named_by_validation() {
         );
         assert!(error["extensions"]["requestId"].is_string());
     }
+}
+
+/// What validation lets pass: times, and integers of more than 32 bits.
+#[tokio::test]
+async fn values_that_are_not_of_their_type_are_named() {
+    const SERIES: &str = "query($id: ID!, $from: DateTime) { link(id: $id) { clicks { series(by: DAY, from: $from) { total } } } }";
+    let replica = Replica::start().await;
+    let (id, _) = replica.link().await;
+    let big = 3_000_000_000_u32;
+    let create = |mut input: Value| {
+        input["url"] = "https://a.example/".into();
+        (CREATE, json!({ "input": input }))
+    };
+    let update = |input: Value| (UPDATE, json!({ "id": id, "input": input }));
+    let list = |filter: Value| (LIST, json!({ "where": filter }));
+    let long = ("out_of_range", "must be an Int, from");
+    let time = ("invalid_time", "must be a DateTime, such as");
+    let cases = [
+        (
+            create(json!({"maxClicks": big})),
+            vec![("input.maxClicks", long)],
+        ),
+        (
+            create(json!({"redirectStatus": big, "expiresAt": "tomorrow"})),
+            vec![("input.redirectStatus", long), ("input.expiresAt", time)],
+        ),
+        (
+            update(json!({"expiresAt": "", "maxClicks": -4_000_000_000_i64})),
+            vec![("input.expiresAt", time), ("input.maxClicks", long)],
+        ),
+        ((LIST, json!({"first": big})), vec![("first", long)]),
+        ((LIST, json!({"last": big})), vec![("last", long)]),
+        (
+            (SERIES, json!({"id": id, "from": "2026-13-01T00:00:00Z"})),
+            vec![("from", time)],
+        ),
+        (
+            list(json!({"createdAt": {"_gt": "2026"}})),
+            vec![("where.createdAt._gt", time)],
+        ),
+        (
+            list(json!({"_or": [{}, {"totalClicks": {"_in": [1, big]}}]})),
+            vec![("where._or.1.totalClicks._in.1", long)],
+        ),
+    ];
+    for ((query, variables), expected) in cases {
+        let error = replica.error(ALICE, query, variables).await;
+        assert_eq!(error["extensions"]["code"], "BAD_USER_INPUT", "{error}");
+        let codes = expected.iter();
+        let codes = codes.map(|(field, (code, _))| ((*field).to_owned(), (*code).to_owned()));
+        assert_eq!(violations(&error), codes.collect::<Vec<_>>());
+        let (field, (_, rule)) = expected[0];
+        assert_eq!(error["extensions"]["field"], field);
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("{field} {rule}")), "{message}");
+    }
+    // A literal, in the place of a variable.
+    let literal = "{ links(where: {expiresAt: {_lt: \"soon\"}}) { totalCount } }";
+    let error = replica.error(ALICE, literal, json!({})).await;
+    let expected = ("where.expiresAt._lt".to_owned(), "invalid_time".to_owned());
+    assert_eq!(violations(&error), [expected]);
 }
 
 #[tokio::test]

@@ -1,15 +1,15 @@
 //! Postgres is unavailable for a while.
 
-use quartet_testing::Vanishing;
+use quartet_testing::Proxy;
 use serde_json::json;
 
-use crate::support::{ALICE, Cluster, Proxy, Replica, eventually, header, problem_code};
+use crate::support::{ALICE, Cluster, Replica, eventually, header, problem_code};
 
 /// A replica that reaches Postgres through a proxy, and one that reaches it directly.
 async fn replicas_with_proxy(settings: &[(&str, &str)]) -> (Replica, Replica, Proxy) {
     let cluster = Cluster::new().await;
     let (proxy, url) = Proxy::start(&cluster.database.url()).await;
-    proxy.reconnect();
+    proxy.resume();
     let mut all = vec![
         ("DATABASE_URL", url.as_str()),
         ("QUARTET_DATABASE_ACQUIRE_TIMEOUT_SECONDS", "1"),
@@ -34,7 +34,7 @@ async fn links_redirect_for_a_day_without_postgres() {
     let clock = quartet_common::clock::Clock::manual("2026-05-01T00:00:00Z".parse().unwrap());
     let cluster = Cluster::at(clock).await;
     let (proxy, url) = Proxy::start(&cluster.database.url()).await;
-    proxy.reconnect();
+    proxy.resume();
     let replica = cluster
         .start_with(&[
             ("DATABASE_URL", url.as_str()),
@@ -67,7 +67,7 @@ async fn links_redirect_for_a_day_without_postgres() {
         );
     }
 
-    proxy.reconnect();
+    proxy.resume();
     eventually(async || (replica.follow(&slug).await.status() == 302).then_some(())).await;
     eventually(async || (replica.total(&id).await? > answered).then_some(())).await;
     // What was read before the gap in the notifications is read again, at most once a second.
@@ -173,7 +173,7 @@ async fn a_full_log_that_was_drained_is_ready_again_without_a_click() {
         (status, checks["click_log"].as_str()),
         (503, Some("is full"))
     );
-    proxy.reconnect();
+    proxy.resume();
     eventually(async || (readiness(&replica).await.0 == 200).then_some(())).await;
 }
 
@@ -181,7 +181,7 @@ async fn a_full_log_that_was_drained_is_ready_again_without_a_click() {
 #[tokio::test]
 async fn clicks_are_stored_and_links_found_after_postgres_has_vanished_without_a_word() {
     let cluster = Cluster::new().await;
-    let (server, url) = Vanishing::start(&cluster.database.url()).await;
+    let (server, url) = Proxy::start(&cluster.database.url()).await;
     let settings = [
         ("DATABASE_URL", url.as_str()),
         ("QUARTET_DATABASE_STATEMENT_TIMEOUT_SECONDS", "1"),
@@ -255,7 +255,7 @@ async fn cached_links_redirect_without_postgres_and_no_click_is_lost() {
     let (status, checks) = readiness(&replica).await;
     assert_eq!((status, checks["click_log"].as_str()), (200, Some("ok")));
     assert_ne!(checks["database"], "ok");
-    proxy.reconnect();
+    proxy.resume();
     other
         .expect_counts(&id, [before + 100, before + 100, 1, 0])
         .await;
@@ -271,7 +271,7 @@ async fn missed_edits_take_effect_after_reconnection() {
     let update =
         "mutation($id: ID!) { updateLink(id: $id, input: {url: \"https://b.example/\"}) { id } }";
     other.data(ALICE, update, json!({"id": id})).await;
-    proxy.reconnect();
+    proxy.resume();
     eventually(async || {
         let response = replica.follow(&slug).await;
         (response.headers().get("location")? == "https://b.example/").then_some(())
@@ -303,7 +303,7 @@ async fn full_log_drops_clicks_or_refuses_redirects_as_configured() {
         report["checks"]["click_log"].as_str().unwrap().to_owned()
     };
     assert_eq!(log_check().await, "is full");
-    proxy.reconnect();
+    proxy.resume();
     eventually(async || {
         replica.follow(&slug).await;
         (log_check().await == "ok").then_some(())
@@ -331,7 +331,7 @@ async fn full_log_drops_clicks_or_refuses_redirects_as_configured() {
         problem_code(refused).await,
         (503, "click_log_unavailable".into())
     );
-    proxy.reconnect();
+    proxy.resume();
     other.expect_counts(&id, [answered, answered, 1, 0]).await;
     eventually(async || (replica.follow(&slug).await.status() == 302).then_some(())).await;
 }

@@ -54,6 +54,27 @@ async fn sequential_scans(admin: &mut PgConnection) -> BTreeMap<String, i64> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
+/// Connections report what they did when they end.
+async fn connections_end(admin: &mut PgConnection) {
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                AND application_name LIKE 'quartet-links%'";
+    let ended = async || {
+        let busy: i64 = sqlx::query_scalar(busy)
+            .fetch_one(&mut *admin)
+            .await
+            .unwrap();
+        (busy == 0).then_some(())
+    };
+    eventually(ended).await;
+}
+
+/// The number of entries that were read from indexes.
+async fn index_reads(admin: &mut PgConnection) -> i64 {
+    let query = "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes
+        WHERE schemaname = 'links'";
+    sqlx::query_scalar(query).fetch_one(admin).await.unwrap()
+}
+
 /// Every statement that the compiler has checked, by the plan for unknown values.
 async fn large_tables_in_plans(role: &mut PgConnection, large: &[String]) -> Vec<String> {
     let setup = "SET quartet.principals = '{usr_1}'; SET plan_cache_mode = force_generic_plan";
@@ -99,25 +120,26 @@ async fn large_tables_in_plans(role: &mut PgConnection, large: &[String]) -> Vec
     found
 }
 
+const LIST: &str =
+    "query($order: [LinkOrder!], $first: Int, $after: String, $last: Int, $before: String) {
+    links(orderBy: $order, first: $first, after: $after, last: $last, before: $before) {
+    edges { cursor node { id clicks { total } } } } }";
+const ORDERS: [&str; 6] = [
+    "CREATED_AT",
+    "UPDATED_AT",
+    "SLUG",
+    "TITLE",
+    "EXPIRES_AT",
+    "TOTAL_CLICKS",
+];
+
 async fn lists(replica: &Replica) {
-    let list =
-        "query($order: [LinkOrder!], $first: Int, $after: String, $last: Int, $before: String) {
-        links(orderBy: $order, first: $first, after: $after, last: $last, before: $before) {
-        edges { cursor node { id clicks { total } } } } }";
-    let fields = [
-        "CREATED_AT",
-        "UPDATED_AT",
-        "SLUG",
-        "TITLE",
-        "EXPIRES_AT",
-        "TOTAL_CLICKS",
-    ];
-    for field in fields {
+    for field in ORDERS {
         for direction in ["ASC", "DESC"] {
             for nulls in ["FIRST", "LAST"] {
                 let order = json!({"field": field, "direction": direction, "nulls": nulls});
                 let page = json!({"order": order, "first": 20});
-                let page = replica.data(OWNER, list, page).await;
+                let page = replica.data(OWNER, LIST, page).await;
                 let edges = page["links"]["edges"].as_array().unwrap();
                 assert_eq!(edges.len(), 20, "{order}");
                 let cursor = &edges[19]["cursor"];
@@ -126,7 +148,7 @@ async fn lists(replica: &Replica) {
                     json!({"order": order, "last": 10, "before": cursor}),
                     json!({"order": order, "last": 10}),
                 ] {
-                    replica.data(OWNER, list, page).await;
+                    replica.data(OWNER, LIST, page).await;
                 }
             }
         }
@@ -200,21 +222,9 @@ async fn no_statement_reads_a_large_table_whole(links_rows: u32, clicks_rows: u3
         .await;
     lists(&replica).await;
     links(&replica).await;
-    // Connections report what they did when they end.
     replica.stop().await;
-    let after = eventually(async || {
-        let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                    AND application_name LIKE 'quartet-links%'";
-        let busy: i64 = sqlx::query_scalar(busy)
-            .fetch_one(&mut admin)
-            .await
-            .unwrap();
-        if busy > 0 {
-            return None;
-        }
-        Some(sequential_scans(&mut admin).await)
-    });
-    assert_eq!(after.await, before);
+    connections_end(&mut admin).await;
+    assert_eq!(sequential_scans(&mut admin).await, before);
 }
 
 #[tokio::test]
@@ -226,4 +236,60 @@ async fn no_statement_reads_a_large_table_whole_at_50_000_links() {
 #[ignore = "fills a database for some minutes"]
 async fn no_statement_reads_a_large_table_whole_at_a_million_links() {
     no_statement_reads_a_large_table_whole(1_000_000, 10_000_000).await;
+}
+
+/// An index alone does not help a page that is found by reading all entries before it.
+#[tokio::test]
+async fn a_page_far_into_a_list_reads_no_more_than_its_rows() {
+    const LINKS: i64 = 5000;
+    let cluster = Cluster::new().await;
+    let mut admin = cluster.database.connect_as_admin().await;
+    let fill = format!(
+        "SET session_replication_role = replica;
+        INSERT INTO links.links (id, owner, slug, url, title, expires_at, created_at, updated_at)
+        SELECT md5('l' || n)::uuid, '{OWNER}', 'slug-' || n, 'https://example.com/' || n,
+               CASE WHEN n % 3 = 0 THEN 'title ' || n % 1000 END,
+               CASE WHEN n % 2 = 0 THEN timestamptz '2099-01-01' + n * interval '1 minute' END,
+               timestamptz '2026-01-01' + n * interval '1 second', timestamptz '2026-02-01'
+        FROM generate_series(1, {LINKS}) AS n;
+        INSERT INTO links.click_totals (link_id, owner, batch, people, uniques, bots)
+        SELECT l.id, l.owner, 10, hashtext(l.slug) & 1023, 1, 2 FROM links.links AS l;
+        SET session_replication_role = origin;
+        ANALYZE;"
+    );
+    sqlx::raw_sql(AssertSqlSafe(fill))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let replica = cluster.start().await;
+    let mut pages = Vec::new();
+    for field in ORDERS {
+        let order = json!({"field": field, "direction": "ASC", "nulls": "LAST"});
+        let end = json!({"order": order, "last": 50});
+        let end = replica.data(OWNER, LIST, end).await;
+        let start = json!({"order": order, "first": 50});
+        let start = replica.data(OWNER, LIST, start).await;
+        let (far, near) = (
+            &end["links"]["edges"][0]["cursor"],
+            &start["links"]["edges"][49]["cursor"],
+        );
+        pages.push(json!({"order": order, "first": 20, "after": far}));
+        pages.push(json!({"order": order, "last": 20, "before": near}));
+    }
+    replica.stop().await;
+    connections_end(&mut admin).await;
+    let replica = cluster.start().await;
+    let before = index_reads(&mut admin).await;
+    let count = i64::try_from(pages.len()).unwrap();
+    for page in pages {
+        let found = replica.data(OWNER, LIST, page).await;
+        assert_eq!(found["links"]["edges"].as_array().unwrap().len(), 20);
+    }
+    replica.stop().await;
+    connections_end(&mut admin).await;
+    let read = index_reads(&mut admin).await - before;
+    assert!(
+        read < count * LINKS / 10,
+        "{read} entries for {count} pages"
+    );
 }

@@ -1,7 +1,7 @@
 //! Completing an upload: verify it, copy it to its final place, delete it.
 //!
 //! ```text
-//! incoming/UPLOAD (private) --verify--> matches: copy to uploads/VERSION --> ready
+//! incoming/UPLOAD (private) --verify--> matches: note the key, copy to uploads/VERSION-FILE --> ready
 //!                                       differs: failed; in both cases, delete incoming/UPLOAD
 //! ```
 //!
@@ -9,8 +9,10 @@
 //! - Clients can write to `incoming/UPLOAD` only, which no one can read. What is public was verified:
 //!   the copy names the `ETag` of what was verified, so a file that is replaced in between is
 //!   verified again.
-//! - An asset changes from pending to another state once, in the database. Replicas that complete
-//!   the same asset copy the same file, and one of them wins.
+//! - An asset changes from pending to another state once, in the database, where the key of the copy
+//!   becomes that of the version.
+//! - A key is that of one file, named by its `ETag`. Otherwise a replica that has verified another
+//!   file, uploaded once the first one was accepted, would replace what is served.
 //! - A crash after the copy leaves a pending asset, whose retry or sweep finds the copy by its row.
 //!   The row stays while any replica may copy (`completing_until`), even if the asset is deleted; only
 //!   time ends that, since one replica does not know of the copies of another.
@@ -28,7 +30,7 @@ use crate::{
     error::{Error, Mismatch},
     store::{
         assets::{AssetId, AssetRow, Status},
-        objects::ObjectHead,
+        objects::{Destination, ObjectHead},
         uploads::{self, UploadRow},
     },
 };
@@ -46,7 +48,7 @@ pub(crate) async fn complete(ctx: &Context, actor: &Actor, id: AssetId) -> Resul
         Status::Pending => {
             let owner = actor.owner().clone();
             let (owned, actor) = (ctx.clone(), actor.clone());
-            let verify = || async move { verify(&owned, &actor, id).await };
+            let verify = || async move { Box::pin(verify(&owned, &actor, id)).await };
             ctx.verifications.join(id, owner, verify).await
         }
     }
@@ -78,14 +80,36 @@ async fn attempts(ctx: &Context, actor: &Actor, upload: &UploadRow) -> Result<As
         if !mismatches.is_empty() {
             return reject(ctx, actor, upload, mismatches).await;
         }
-        let limit = Duration::from_secs(ctx.config.uploads.verification_timeout_seconds);
-        let disposition = content::disposition(&upload.content_type);
-        let copied = ctx.objects.publish(upload, &head, disposition, limit);
-        if copied.await? {
-            return accept(ctx, actor, upload, head.size_bytes).await;
+        let key = upload.copy_key(&head.etag);
+        if !note_copy(ctx, actor, upload, &key).await? {
+            return match settled(ctx, actor, upload.asset_id).await {
+                Err(Error::NotUploaded) => Err(Error::VerificationEnded),
+                settled => settled,
+            };
+        }
+        let copy = Destination {
+            key: &key,
+            disposition: content::disposition(&upload.content_type),
+            time_limit: Duration::from_secs(ctx.config.uploads.verification_timeout_seconds),
+        };
+        if ctx.objects.publish(upload, &head, &copy).await? {
+            return accept(ctx, actor, upload, &copy).await;
         }
     }
     Err(Error::VerificationEnded)
+}
+
+/// Before the copy, so that the sweep finds it. `false` when the file is not to be copied.
+async fn note_copy(
+    ctx: &Context,
+    actor: &Actor,
+    upload: &UploadRow,
+    key: &str,
+) -> Result<bool, Error> {
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let noted = uploads::note_copy(&mut tx, actor.owner(), upload, key).await?;
+    tx.commit().await?;
+    Ok(noted)
 }
 
 /// What a completed asset has become; for one that is pending, no file has arrived.
@@ -102,21 +126,26 @@ async fn accept(
     ctx: &Context,
     actor: &Actor,
     upload: &UploadRow,
-    size_bytes: u64,
+    copy: &Destination<'_>,
 ) -> Result<AssetRow, Error> {
+    let (owner, now) = (actor.owner(), ctx.clock.now());
     let mut tx = begin_as(&ctx.db, actor.principals()).await?;
-    let accepted = uploads::accept(&mut tx, actor.owner(), upload, ctx.clock.now()).await?;
+    let accepted = uploads::accept(&mut tx, owner, upload, copy.key, now).await?;
     tx.commit().await?;
     if accepted {
+        let size_bytes = u64::try_from(upload.size_bytes).unwrap_or(0);
         ctx.metrics.completed.inc();
         ctx.metrics.completed_bytes.inc_by(size_bytes);
         delete_incoming(ctx, upload).await;
     }
     let settled = settled(ctx, actor, upload.asset_id).await;
-    if matches!(settled, Err(Error::AssetNotFound | Error::AssetFailed)) {
+    let is_served = match &settled {
+        Ok(asset) => asset.object_key.as_deref() == Some(copy.key),
         // Deleted or rejected while the file was being copied.
-        let deleted = ctx.objects.delete(upload.visibility, &upload.object_key);
-        deleted.await?;
+        Err(error) => !matches!(error, Error::AssetNotFound | Error::AssetFailed),
+    };
+    if !is_served {
+        ctx.objects.delete(upload.visibility, copy.key).await?;
     }
     settled
 }

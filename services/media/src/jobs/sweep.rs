@@ -164,7 +164,7 @@ where
 }
 
 async fn delete_upload(ctx: &Context, row: &UploadSweepRow) -> Result<(), ObjectError> {
-    if let Some(key) = &row.object_key {
+    for key in &row.object_keys {
         ctx.objects.delete(row.visibility, key).await?;
     }
     ctx.objects.delete_incoming(row.id).await

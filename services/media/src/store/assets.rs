@@ -174,7 +174,7 @@ pub(crate) async fn delete(
            WHERE a.id = $1 AND a.owner = $2 AND a.status <> 'deleting'
            RETURNING a.id AS "id: AssetId", a.visibility AS "visibility: Visibility",
                ARRAY(SELECT v.object_key FROM media.asset_versions AS v WHERE v.asset_id = a.id
-                     UNION SELECT u.object_key FROM media.uploads AS u WHERE u.asset_id = a.id
+                     UNION SELECT unnest(u.copied_keys) FROM media.uploads AS u WHERE u.asset_id = a.id
                ) AS "object_keys!",
                ARRAY(SELECT u.id FROM media.uploads AS u WHERE u.asset_id = a.id) AS "uploads!""#,
             id.uuid(),

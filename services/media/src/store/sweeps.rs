@@ -15,8 +15,8 @@ use crate::store::{
 pub(crate) struct UploadSweepRow {
     pub(crate) id: UploadId,
     pub(crate) visibility: Visibility,
-    /// What may have been copied, unless that is a version.
-    pub(crate) object_key: Option<String>,
+    /// Where files may have been copied to, without that of the version.
+    pub(crate) object_keys: Vec<String>,
 }
 
 /// What a sweep takes, and for how long.
@@ -79,7 +79,8 @@ pub(crate) async fn take_uploads(
         "sweeps.take_uploads",
         sqlx::query_as!(
             UploadSweepRow,
-            r#"SELECT id AS "id!: UploadId", visibility AS "visibility!: Visibility", object_key
+            r#"SELECT id AS "id!: UploadId", visibility AS "visibility!: Visibility",
+                  object_keys AS "object_keys!"
            FROM media.take_uploads($1, $2, $3)"#,
             claim.now,
             claim.leased_until,

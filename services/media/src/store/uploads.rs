@@ -5,12 +5,16 @@ use chrono::{DateTime, Utc};
 use quartet_auth::Actor;
 use quartet_common::principal::Principal;
 use quartet_db::statement;
+use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
 use crate::store::{
     assets::{AssetId, AssetRow, Status, Visibility},
     ids::{UploadId, VersionId},
 };
+
+/// Of different files of one upload. A further one is not accepted.
+const MAX_COPIES: i32 = 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct UploadRow {
@@ -20,12 +24,22 @@ pub(crate) struct UploadRow {
     pub(crate) visibility: Visibility,
     /// Of the version that it becomes.
     pub(crate) version_id: VersionId,
+    /// How the keys of copies begin.
     pub(crate) object_key: String,
     pub(crate) content_type: String,
     pub(crate) size_bytes: i64,
     pub(crate) checksum_sha256: Option<Vec<u8>>,
     /// When the signed URL expires.
     pub(crate) expires_at: DateTime<Utc>,
+}
+
+impl UploadRow {
+    /// Where the file with this `ETag` is copied to.
+    pub(crate) fn copy_key(&self, etag: &str) -> String {
+        let digest = Sha256::digest(etag);
+        let file = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
+        format!("{}-{file:016x}", self.object_key)
+    }
 }
 
 /// Stores a new asset with its upload; until `incoming_until` the file may arrive.
@@ -110,11 +124,39 @@ pub(crate) async fn hold(
     .await
 }
 
-/// Makes the file the version of its asset, which was pending; `false` when it is not any more.
+/// Notes that a verified file of a pending upload may be copied to `key` from now on; `false` when the
+/// upload is no longer pending, or too many different files were.
+pub(crate) async fn note_copy(
+    db: &mut PgConnection,
+    owner: &Principal,
+    upload: &UploadRow,
+    key: &str,
+) -> Result<bool, sqlx::Error> {
+    let noted = statement(
+        "uploads.note_copy",
+        sqlx::query!(
+            "UPDATE media.uploads SET copied_keys = CASE
+                 WHEN $3 = ANY (copied_keys) THEN copied_keys ELSE array_append(copied_keys, $3) END
+             WHERE id = $1 AND owner = $2 AND status = 'pending'
+               AND ($3 = ANY (copied_keys) OR cardinality(copied_keys) < $4)",
+            upload.id.uuid(),
+            owner.as_str(),
+            key,
+            MAX_COPIES,
+        )
+        .execute(db),
+    )
+    .await?;
+    Ok(noted.rows_affected() == 1)
+}
+
+/// Makes the file that was copied to `key` the version of its asset, which was pending; `false` when it
+/// is not any more.
 pub(crate) async fn accept(
     db: &mut PgConnection,
     owner: &Principal,
     upload: &UploadRow,
+    key: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let done = statement(
@@ -129,7 +171,7 @@ pub(crate) async fn accept(
              )
              INSERT INTO media.asset_versions (id, asset_id, owner, object_key, content_type,
                  size_bytes, checksum_sha256, created_at)
-             SELECT u.version_id, u.asset_id, u.owner, u.object_key, u.content_type, u.size_bytes,
+             SELECT u.version_id, u.asset_id, u.owner, $6, u.content_type, u.size_bytes,
                  u.checksum_sha256, $5
              FROM upload AS u",
             upload.asset_id.uuid(),
@@ -137,6 +179,7 @@ pub(crate) async fn accept(
             upload.version_id.uuid(),
             upload.id.uuid(),
             now,
+            key,
         )
         .execute(db),
     )

@@ -1,4 +1,5 @@
 use quartet_devstore::Quirks;
+use quartet_testing::Proxy;
 use serde_json::{Value, json};
 
 use crate::support::{PNG, TestApp, id_of, json_of, png, problem_of, sha256};
@@ -195,6 +196,57 @@ async fn what_is_served_was_verified() {
             assert_eq!(served, PNG);
         }
     }
+}
+
+/// A replica holds the upload and stalls; another one completes it. Then the client uploads another
+/// file of the declared size and type, which the first replica verifies.
+#[tokio::test]
+async fn a_file_uploaded_again_does_not_replace_what_another_replica_has_accepted() {
+    let app = TestApp::start().await;
+    let presigned = app.presign("usr_a", &png("public")).await;
+    let id = id_of(&presigned["asset"]);
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+    let (proxy, through) = Proxy::start(app.config.s3.endpoint.as_str()).await;
+    proxy.hold();
+    let stalling = app.complete_elsewhere("usr_a", id, |config| {
+        config.s3.public_endpoint = Some(config.s3.endpoint.clone());
+        config.s3.endpoint = through.parse().unwrap();
+    });
+    let mut other = PNG.to_vec();
+    *other.last_mut().unwrap() = 1;
+    let accepting = async {
+        proxy.held().await;
+        let ready = json_of(app.complete("usr_a", id).await, 200).await;
+        assert_eq!(app.put(&presigned, &other, &[]).await, 200, "a new file");
+        proxy.resume();
+        ready
+    };
+    let (stalled, ready) = tokio::join!(stalling, accepting);
+    assert_eq!(json_of(stalled, 200).await, ready);
+    let url = ready["url"].as_str().unwrap();
+    let served = reqwest::get(url).await.unwrap().bytes().await.unwrap();
+    assert_eq!(served, PNG);
+    // Neither the copy nor the file stays behind.
+    assert_eq!(app.keys("quartet-public").await.len(), 1);
+    app.clock.advance(chrono::Duration::seconds(900 + 3600 + 1));
+    app.state.sweep_once().await.unwrap();
+    assert_eq!(app.keys("quartet-private").await, Vec::<String>::new());
+    assert_eq!(app.fetch(url).await, 200);
+}
+
+/// Each attempt finds another file that passes, which is replaced before it is copied.
+#[tokio::test]
+async fn an_upload_has_a_bounded_number_of_copies() {
+    let app = TestApp::start().await;
+    let presigned = app.presign("usr_a", &png("public")).await;
+    let id = id_of(&presigned["asset"]);
+    let mut admin = app.database.connect_as_admin().await;
+    let full = "UPDATE media.uploads SET copied_keys =
+        ARRAY(SELECT object_key || '-' || n FROM generate_series(1, 16) AS n)";
+    sqlx::query(full).execute(&mut admin).await.unwrap();
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+    problem_of(app.complete("usr_a", id).await, 503, "store_unavailable").await;
+    assert_eq!(app.keys("quartet-public").await, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -141,6 +141,29 @@ async fn row_level_security_hides(app: &TestApp, table: &str) {
     }
 }
 
+/// Not even with arbitrary SQL.
+#[tokio::test]
+async fn the_role_of_the_service_can_neither_change_nor_delete_versions() {
+    let app = TestApp::start().await;
+    let ready = app.upload("usr_a", "public").await;
+    let mut role = app.database.connect_as_role().await;
+    let acting = "SET quartet.system = 'on'; SET quartet.principals = '{usr_a}'";
+    sqlx::raw_sql(acting).execute(&mut role).await.unwrap();
+    for statement in [
+        "UPDATE media.asset_versions SET object_key = 'uploads/other'",
+        "DELETE FROM media.asset_versions",
+        "TRUNCATE media.asset_versions",
+        "ALTER TABLE media.asset_versions DISABLE ROW LEVEL SECURITY",
+        "DROP TABLE media.asset_versions",
+    ] {
+        let error = sqlx::raw_sql(statement).execute(&mut role).await;
+        let error = error.unwrap_err();
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
+    }
+    assert_eq!(app.fetch(ready["url"].as_str().unwrap()).await, 200);
+}
+
 /// A presign is one statement, which sets the principals and inserts.
 #[tokio::test]
 async fn row_level_security_holds_within_the_statement_that_sets_principals() {

@@ -46,8 +46,9 @@ pub(crate) struct TestApp {
     _pooler: Option<Pooler>,
     pub(crate) store: Store,
     http: reqwest::Client,
+    stop_token: CancellationToken,
     _stop: tokio_util::sync::DropGuard,
-    _watch: Arc<Watch>,
+    watch: Arc<Watch>,
 }
 
 /// An object store that can be stopped and restarted with the same listen address and data.
@@ -98,6 +99,23 @@ impl Store {
     }
 }
 
+/// Runs a replica until `stop`.
+async fn serve(
+    config: &Config,
+    clock: &Clock,
+    stop: &CancellationToken,
+    watch: &Arc<Watch>,
+) -> (SocketAddr, AppState) {
+    let base = Base::new::<Service>(config, clock.clone(), stop.clone()).unwrap();
+    let replica = Replica::<Service>::new(config.clone(), base).unwrap();
+    let state = replica.state.clone();
+    let around = Arc::clone(watch);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(replica.serve(listener, move |router| around.around(router)));
+    (address, state)
+}
+
 impl TestApp {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
@@ -137,14 +155,8 @@ impl TestApp {
         config.s3.secret_key = SecretString::from(SECRET_KEY);
         change(&mut config);
         let stop = CancellationToken::new();
-        let base = Base::new::<Service>(&config, clock.clone(), stop.clone()).unwrap();
-        let replica = Replica::<Service>::new(config.clone(), base).unwrap();
-        let state = replica.state.clone();
         let watch = Arc::new(Watch::new(&CONTRACT));
-        let around = Arc::clone(&watch);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(replica.serve(listener, move |router| around.around(router)));
+        let (address, state) = serve(&config, &clock, &stop, &watch).await;
         let http = reqwest::Client::new();
         Self {
             address,
@@ -156,9 +168,26 @@ impl TestApp {
             _pooler: pooler,
             store,
             http,
+            stop_token: stop.clone(),
             _stop: stop.drop_guard(),
-            _watch: watch,
+            watch,
         }
+    }
+
+    /// Completes an asset through another replica, with other settings.
+    pub(crate) async fn complete_elsewhere(
+        &self,
+        subject: &str,
+        id: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> Response {
+        let mut config = self.config.clone();
+        change(&mut config);
+        let stop = &self.stop_token;
+        let (address, _) = serve(&config, &self.clock, stop, &self.watch).await;
+        let url = format!("http://{address}/v1/media/assets/{id}/complete");
+        let request = self.http.post(url).bearer_auth(self.issuer.token(subject));
+        request.send().await.unwrap()
     }
 
     /// As a changed secret file does it.

@@ -110,7 +110,7 @@ async fn an_upload_leaves_its_asset_and_version_behind() {
     let mut admin = app.database.connect_as_admin().await;
     let moved = "WITH upload AS (
             UPDATE media.uploads SET asset_id = (SELECT id FROM media.assets WHERE status = 'ready'),
-                object_key = (SELECT 'uploads/' || id FROM media.assets WHERE status = 'pending')
+                copied_keys = ARRAY[object_key || '-0']
             WHERE status = 'pending'
         ) DELETE FROM media.assets WHERE status = 'pending'";
     sqlx::query(moved).execute(&mut admin).await.unwrap();
@@ -118,11 +118,18 @@ async fn an_upload_leaves_its_asset_and_version_behind() {
         "SELECT (SELECT count(*) FROM media.uploads), (SELECT count(*) FROM media.asset_versions)";
     let before: (i64, i64) = sqlx::query_as(count).fetch_one(&mut admin).await.unwrap();
     assert_eq!(before, (2, 1));
+    let copied = "SELECT copied_keys[1] FROM media.uploads WHERE status = 'pending'";
+    let copied: String = sqlx::query_scalar(copied)
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    app.store_object("quartet-public", &copied).await;
     app.clock.advance(past_abandonment());
     assert_eq!(app.state.sweep_once().await.unwrap(), 0, "no asset goes");
     let after: (i64, i64) = sqlx::query_as(count).fetch_one(&mut admin).await.unwrap();
     assert_eq!(after, (0, 1));
     assert_eq!(app.keys("quartet-private").await, Vec::<String>::new());
+    assert_eq!(app.keys("quartet-public").await.len(), 1, "of the version");
     let path = format!("/v1/media/assets/{}", id_of(&ready));
     assert_eq!(json_of(app.get(&path, "usr_a").await, 200).await, ready);
     assert_eq!(app.fetch(ready["url"].as_str().unwrap()).await, 200);
@@ -179,8 +186,8 @@ async fn a_copy_of_another_replica_is_swept_however_late_it_lands() {
         let mut admin = app.database.connect_as_admin().await;
         // What the other replica has verified was replaced by a file that does not match.
         let declared = if outcome == "ready" { PNG.len() } else { 1 };
-        let held = "UPDATE media.uploads SET completing_until = $1, size_bytes = $2
-            RETURNING object_key";
+        let held = "UPDATE media.uploads SET completing_until = $1, size_bytes = $2,
+                copied_keys = ARRAY[object_key || '-0'] RETURNING copied_keys[1]";
         let until = app.clock.now() + past_abandonment() * 2;
         let object_key: String = sqlx::query_scalar(held)
             .bind(until)

@@ -8,18 +8,29 @@ use crate::domain::crypto::master_key::MasterKey;
 
 /// Lets secret scanners recognize the token.
 const PREFIX: &str = "qrt_ref_";
+const FAMILY_BYTES: usize = 16;
 const SECRET_BYTES: usize = 32;
-const SECRET_CHARS: usize = 43;
+const BYTES: usize = FAMILY_BYTES + SECRET_BYTES;
+/// Of `BYTES` in base64url.
+const SECRET_CHARS: usize = 64;
 const CHECKSUM_CHARS: usize = 8;
 
-/// A secret of 256 bits. On the wire: prefix, base64url, and a CRC-32 that detects a mistyped token
-/// without a query. At rest: its SHA-256 only.
+/// Two secrets: one that all tokens of a session share, and one of its own. On the wire: prefix,
+/// base64url, and a CRC-32 that detects a mistyped token without a query. At rest: the SHA-256 of
+/// each.
 #[derive(Clone)]
-pub(crate) struct RefreshToken([u8; SECRET_BYTES]);
+pub(crate) struct RefreshToken {
+    family: [u8; FAMILY_BYTES],
+    secret: [u8; SECRET_BYTES],
+}
 
 impl RefreshToken {
+    /// The first token of a family.
     pub(crate) fn random() -> Self {
-        Self(rand::random())
+        Self {
+            family: rand::random(),
+            secret: rand::random(),
+        }
     }
 
     pub(crate) fn parse(text: &SecretString) -> Option<Self> {
@@ -27,45 +38,60 @@ impl RefreshToken {
         if text.len() != SECRET_CHARS + CHECKSUM_CHARS || !text.is_ascii() {
             return None;
         }
-        let (secret, checksum) = text.split_at(SECRET_CHARS);
-        if checksum != checksum_of(secret) {
+        let (secrets, checksum) = text.split_at(SECRET_CHARS);
+        if checksum != checksum_of(secrets) {
             return None;
         }
-        URL_SAFE_NO_PAD
-            .decode(secret)
-            .ok()?
-            .try_into()
-            .ok()
-            .map(Self)
+        let bytes = URL_SAFE_NO_PAD.decode(secrets).ok()?;
+        let (family, secret) = bytes.split_at_checked(FAMILY_BYTES)?;
+        Some(Self {
+            family: family.try_into().ok()?,
+            secret: secret.try_into().ok()?,
+        })
     }
 
     /// The successor of this token for a salt. Deriving it takes this very token: a second request
     /// within the grace period gets the same successor, and nothing at rest reveals it.
     pub(crate) fn successor(&self, key: &MasterKey, salt: &[u8]) -> Self {
-        Self(key.derive("refresh-successor", &[salt, &self.0]))
+        self.with_secret(key.derive("refresh-successor", &[salt, &self.secret]))
     }
 
     /// The successor by every master key, the current one first.
     pub(crate) fn successors(&self, key: &MasterKey, salt: &[u8]) -> impl Iterator<Item = Self> {
         let derived: Vec<_> = key
-            .derive_all("refresh-successor", &[salt, &self.0])
+            .derive_all("refresh-successor", &[salt, &self.secret])
             .collect();
-        derived.into_iter().map(Self)
+        derived.into_iter().map(|secret| self.with_secret(secret))
+    }
+
+    fn with_secret(&self, secret: [u8; SECRET_BYTES]) -> Self {
+        Self {
+            family: self.family,
+            secret,
+        }
+    }
+
+    /// The same for all tokens of a session.
+    pub(crate) fn family_hash(&self) -> Vec<u8> {
+        Sha256::digest(self.family).to_vec()
     }
 
     pub(crate) fn hash(&self) -> Vec<u8> {
-        Sha256::digest(self.0).to_vec()
+        Sha256::digest(self.secret).to_vec()
     }
 
     pub(crate) fn to_wire(&self) -> SecretString {
-        let secret = URL_SAFE_NO_PAD.encode(self.0);
-        let checksum = checksum_of(&secret);
-        format!("{PREFIX}{secret}{checksum}").into()
+        let mut bytes = [0; BYTES];
+        bytes[..FAMILY_BYTES].copy_from_slice(&self.family);
+        bytes[FAMILY_BYTES..].copy_from_slice(&self.secret);
+        let secrets = URL_SAFE_NO_PAD.encode(bytes);
+        let checksum = checksum_of(&secrets);
+        format!("{PREFIX}{secrets}{checksum}").into()
     }
 }
 
-fn checksum_of(secret: &str) -> String {
-    format!("{:08x}", crc32fast::hash(secret.as_bytes()))
+fn checksum_of(secrets: &str) -> String {
+    format!("{:08x}", crc32fast::hash(secrets.as_bytes()))
 }
 
 #[cfg(test)]
@@ -76,7 +102,9 @@ mod tests {
     fn tokens_round_trip_and_damaged_ones_are_rejected() {
         let token = RefreshToken::random();
         let wire = token.to_wire();
-        assert_eq!(RefreshToken::parse(&wire).unwrap().hash(), token.hash());
+        let parsed = RefreshToken::parse(&wire).unwrap();
+        assert_eq!(parsed.hash(), token.hash());
+        assert_eq!(parsed.family_hash(), token.family_hash());
         let text = wire.expose_secret();
         for damaged in [
             "",
@@ -101,6 +129,8 @@ mod tests {
         let key = MasterKey::new(&[1; 32], &[]);
         let other_key = MasterKey::new(&[2; 32], &[]);
         let token = RefreshToken::random();
+        let family = token.successor(&key, b"salt").family_hash();
+        assert_eq!(family, token.family_hash());
         let successor = token.successor(&key, b"salt").hash();
         assert_eq!(successor, token.successor(&key, b"salt").hash());
         assert_ne!(successor, token.successor(&key, b"pepper").hash());

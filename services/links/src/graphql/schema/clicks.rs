@@ -9,7 +9,10 @@ use async_graphql::{
 use chrono::{DateTime, Utc};
 use quartet_auth::Actor;
 
-use super::scope::scope;
+use super::{
+    parsed::{Parsed, argument},
+    scope::scope,
+};
 use crate::{
     domain::{
         self,
@@ -98,12 +101,13 @@ impl Clicks {
         #[graphql(
             desc = "The start, years 1970 to 9999. Default: 24 hours or 30 days before `to`."
         )]
-        from: Option<DateTime<Utc>>,
+        from: Option<Parsed<DateTime<Utc>>>,
         #[graphql(desc = "The end, after `from`, years 1970 to 9999. Default: now.")] to: Option<
-            DateTime<Utc>,
+            Parsed<DateTime<Utc>>,
         >,
     ) -> Result<Vec<ClickPoint>> {
         let (context, _) = scope(ctx)?;
+        let (from, to) = (argument(from, "/from")?, argument(to, "/to")?);
         let span = Span::new(by.into(), from, to, context.clock.now())?;
         let loader = ctx.data::<DataLoader<SeriesLoader>>()?;
         let rows = loader
@@ -129,7 +133,14 @@ impl From<Point> for ClickPoint {
 /// The number of points of a series, for the cost of the operation; 0 if its span is invalid, because
 /// then it has none. The cost is computed where the clock of the service is out of reach, so that an
 /// open end is that of the system's.
-fn max_points(by: Interval, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> usize {
+fn max_points(
+    by: Interval,
+    from: Option<Parsed<DateTime<Utc>>>,
+    to: Option<Parsed<DateTime<Utc>>>,
+) -> usize {
+    let (Ok(from), Ok(to)) = (argument(from, "/from"), argument(to, "/to")) else {
+        return 0;
+    };
     let span = Span::new(by.into(), from, to, SystemTime::now().into());
     span.map_or(0, Span::len)
 }

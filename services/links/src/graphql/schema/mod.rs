@@ -10,6 +10,7 @@ mod link_input;
 mod list;
 mod metering;
 mod mutation;
+mod parsed;
 mod query;
 mod scope;
 mod subscription;

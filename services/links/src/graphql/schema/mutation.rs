@@ -25,7 +25,7 @@ impl Mutation {
     async fn create_link(&self, ctx: &Context<'_>, input: CreateLinkInput) -> Result<Link> {
         let (context, actor) = scope(ctx)?;
         let _connection = connection(ctx).await?;
-        Ok(Link(links::create(context, actor, input.into()).await?))
+        Ok(Link(links::create(context, actor, input.read()?).await?))
     }
 
     /// Changes a link. Every replica redirects by the new values as soon as it is notified, usually
@@ -35,7 +35,9 @@ impl Mutation {
         let (context, actor) = scope(ctx)?;
         let id = link_id(&id, "/id")?;
         let _connection = connection(ctx).await?;
-        Ok(Link(links::update(context, actor, id, input.into()).await?))
+        Ok(Link(
+            links::update(context, actor, id, input.read()?).await?,
+        ))
     }
 
     /// Deletes a link with its counts and clicks. Its slug stays reserved for its owner, for 90 days by

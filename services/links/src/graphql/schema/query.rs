@@ -5,6 +5,7 @@ use async_graphql::{Context, ID, Object};
 use super::{
     link::{Link, link_id},
     list::{LinkConnection, LinkFilter, LinkOrder, PageArguments, max_rows, order, search_cost},
+    parsed::{Parsed, argument},
     scope::{connection, scope},
 };
 use crate::{
@@ -51,7 +52,7 @@ impl Query {
 
     /// The links of the caller, newest first unless `orderBy` is given.
     #[graphql(
-        complexity = "search_cost(filter.as_ref()) + max_rows(first, last) * child_complexity"
+        complexity = "search_cost(filter.as_ref()) + page_rows(first, last) * child_complexity"
     )]
     #[expect(
         clippy::too_many_arguments,
@@ -65,21 +66,21 @@ impl Query {
         >,
         #[graphql(desc = "At most one order.")] order_by: Option<Vec<LinkOrder>>,
         #[graphql(desc = "Page size, 0 to 100. Default: 20, unless `last` is given.")]
-        first: Option<i32>,
+        first: Option<Parsed<i32>>,
         #[graphql(desc = "Only links after this cursor.")] after: Option<String>,
         #[graphql(
             desc = "Page size, 0 to 100, counted from the end. Cannot be combined with `first`."
         )]
-        last: Option<i32>,
+        last: Option<Parsed<i32>>,
         #[graphql(desc = "Only links before this cursor.")] before: Option<String>,
     ) -> Result<LinkConnection> {
         let (context, actor) = scope(ctx)?;
         let filter = filter.unwrap_or_default().into_filter()?;
         let order = order(order_by)?;
         let page = PageArguments {
-            first,
+            first: argument(first, "/first")?,
             after,
-            last,
+            last: argument(last, "/last")?,
             before,
         };
         let slice = page.into_slice(order)?;
@@ -87,4 +88,10 @@ impl Query {
         let rows = links::list(context, actor, &filter, order, &slice).await?;
         Ok(LinkConnection::new(rows, &slice, order, filter))
     }
+}
+
+/// The number of links that a page can have; that of another page if an argument is no number, because
+/// then it has none.
+fn page_rows(first: Option<Parsed<i32>>, last: Option<Parsed<i32>>) -> usize {
+    max_rows(first.and_then(Parsed::ok), last.and_then(Parsed::ok))
 }

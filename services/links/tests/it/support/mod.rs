@@ -1,6 +1,5 @@
 //! Replicas on loopback ports, and requests to them.
 
-mod proxy;
 mod socket;
 
 use std::{
@@ -23,7 +22,6 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use proxy::Proxy;
 pub(crate) use socket::Socket;
 
 pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0";

@@ -46,6 +46,14 @@ pub(crate) struct ObjectHead {
     pub(crate) checksum_sha256: Option<Vec<u8>>,
 }
 
+/// Where and how a verified file is copied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Destination<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) disposition: Disposition,
+    pub(crate) time_limit: Duration,
+}
+
 /// Clones share connections.
 #[derive(Clone)]
 pub(crate) struct ObjectStore(Arc<Inner>);
@@ -177,24 +185,23 @@ impl ObjectStore {
         &self,
         upload: &UploadRow,
         head: &ObjectHead,
-        disposition: Disposition,
-        time_limit: Duration,
+        to: &Destination<'_>,
     ) -> Result<bool, ObjectError> {
         let source = format!("{}/{}", self.0.private_bucket, upload.id.incoming_key());
-        let attachment = disposition == Disposition::Attachment;
+        let attachment = to.disposition == Disposition::Attachment;
         let request = self
             .0
             .client
             .copy_object()
             .bucket(self.bucket(upload.visibility))
-            .key(&upload.object_key)
+            .key(to.key)
             .copy_source(source)
             .copy_source_if_match(&head.etag)
             .metadata_directive(MetadataDirective::Replace)
             .content_type(&upload.content_type)
             .set_content_disposition(attachment.then(|| "attachment".to_owned()))
             .customize()
-            .config_override(client::patient(time_limit));
+            .config_override(client::patient(to.time_limit));
         let copied = span("s3.copy_object", request.send()).await;
         Ok(unless_replaced(copied, "copy an object")?.is_some())
     }

@@ -232,7 +232,7 @@ impl SigningKeys {
         self.delete_expired(&mut tx, now).await?;
         let reading = self.0.reading.lock().await;
         let rows = signing_keys::all(&mut tx).await?;
-        quartet_db::answered(tx.commit()).await?;
+        tx.commit().await?;
         self.read(&rows);
         drop(reading);
         self.check()

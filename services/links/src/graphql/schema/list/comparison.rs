@@ -6,7 +6,10 @@ use quartet_common::problem::{Problem, Rule};
 
 use crate::{
     domain::values::times,
-    graphql::{error::invalid_argument, schema::link::link_id},
+    graphql::{
+        error::{invalid_argument, unreadable},
+        schema::{link::link_id, parsed::Parsed},
+    },
     store::link_filters::{
         Column,
         Comparison::{
@@ -69,17 +72,17 @@ comparison! {
     /// Compares an integer. All given operators must hold. Null is not a valid operand; use
     /// `_is_null`.
     IntComparison {
-        _eq: i32 => compare(Equal),
+        _eq: Parsed<i32> => compare(Equal),
         /// Does not match null.
-        _neq: i32 => compare(NotEqual),
-        _gt: i32 => compare(Greater),
-        _gte: i32 => compare(GreaterOrEqual),
-        _lt: i32 => compare(Less),
-        _lte: i32 => compare(LessOrEqual),
+        _neq: Parsed<i32> => compare(NotEqual),
+        _gt: Parsed<i32> => compare(Greater),
+        _gte: Parsed<i32> => compare(GreaterOrEqual),
+        _lt: Parsed<i32> => compare(Less),
+        _lte: Parsed<i32> => compare(LessOrEqual),
         /// At most 100 integers.
-        _in: Vec<i32> => list(false),
+        _in: Vec<Parsed<i32>> => list(false),
         /// At most 100 integers. Does not match null.
-        _nin: Vec<i32> => list(true),
+        _nin: Vec<Parsed<i32>> => list(true),
         /// Whether the field is null.
         _is_null: bool => null(),
     }
@@ -89,17 +92,17 @@ comparison! {
     /// Compares a time. All given operators must hold. Times are of the years 1970 to 9999. Null is
     /// not a valid operand; use `_is_null`.
     DateTimeComparison {
-        _eq: DateTime<Utc> => compare(Equal),
+        _eq: Parsed<DateTime<Utc>> => compare(Equal),
         /// Does not match null.
-        _neq: DateTime<Utc> => compare(NotEqual),
-        _gt: DateTime<Utc> => compare(Greater),
-        _gte: DateTime<Utc> => compare(GreaterOrEqual),
-        _lt: DateTime<Utc> => compare(Less),
-        _lte: DateTime<Utc> => compare(LessOrEqual),
+        _neq: Parsed<DateTime<Utc>> => compare(NotEqual),
+        _gt: Parsed<DateTime<Utc>> => compare(Greater),
+        _gte: Parsed<DateTime<Utc>> => compare(GreaterOrEqual),
+        _lt: Parsed<DateTime<Utc>> => compare(Less),
+        _lte: Parsed<DateTime<Utc>> => compare(LessOrEqual),
         /// At most 100 times.
-        _in: Vec<DateTime<Utc>> => list(false),
+        _in: Vec<Parsed<DateTime<Utc>>> => list(false),
         /// At most 100 times. Does not match null.
-        _nin: Vec<DateTime<Utc>> => list(true),
+        _nin: Vec<Parsed<DateTime<Utc>>> => list(true),
         /// Whether the field is null.
         _is_null: bool => null(),
     }
@@ -244,15 +247,17 @@ impl Operand for bool {
     }
 }
 
-impl Operand for i32 {
-    fn into_value(self, _: &str) -> Result<Value, Problem> {
-        Ok(Value::Number(self.into()))
+impl Operand for Parsed<i32> {
+    fn into_value(self, pointer: &str) -> Result<Value, Problem> {
+        let number = self.read().map_err(|rule| unreadable([(pointer, rule)]))?;
+        Ok(Value::Number(number.into()))
     }
 }
 
-impl Operand for DateTime<Utc> {
+impl Operand for Parsed<DateTime<Utc>> {
     fn into_value(self, pointer: &str) -> Result<Value, Problem> {
-        let time = times::bounded(self).map_err(|rule| invalid_argument(pointer, rule))?;
+        let time = self.read().map_err(|rule| unreadable([(pointer, rule)]))?;
+        let time = times::bounded(time).map_err(|rule| invalid_argument(pointer, rule))?;
         Ok(Value::Time(time))
     }
 }

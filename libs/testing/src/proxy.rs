@@ -1,0 +1,115 @@
+//! A TCP proxy whose connections can be cut, go silent as after a failover that closes none, or wait.
+
+use std::{future::pending, sync::Arc};
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// Connections to one server.
+#[derive(Clone, Debug)]
+pub struct Proxy(Arc<watch::Sender<Control>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Control {
+    mode: Mode,
+    /// How often all connections have gone silent.
+    vanished: u64,
+    /// Connections that have waited because of [`Mode::Holding`].
+    held: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Forwarding,
+    Holding,
+    Refusing,
+}
+
+impl Proxy {
+    /// Forwards to the server of a URL; returns the URL through the proxy.
+    ///
+    /// # Panics
+    /// When the URL has no host and port, or no port is free.
+    pub async fn start(url: &str) -> (Self, String) {
+        let authority = url.split("//").nth(1).expect("scheme://host:port");
+        let authority = authority.split('/').next().unwrap_or_default();
+        let target = authority.rsplit('@').next().unwrap_or_default().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let through = url.replace(&target, &address.to_string());
+        let proxy = Self(Arc::new(watch::channel(Control::default()).0));
+        tokio::spawn(proxy.clone().accept(listener, target));
+        (proxy, through)
+    }
+
+    /// From now on, nothing passes on the connections that are open, and none is closed. New ones work.
+    pub fn vanish(&self) {
+        self.0.send_modify(|control| control.vanished += 1);
+    }
+
+    /// Closes every connection, and new ones at once.
+    pub fn disconnect(&self) {
+        self.enter(Mode::Refusing);
+    }
+
+    /// New connections wait, as does what they send.
+    pub fn hold(&self) {
+        self.enter(Mode::Holding);
+    }
+
+    /// Waits until a connection waits.
+    ///
+    /// # Panics
+    /// Never while the proxy exists.
+    pub async fn held(&self) {
+        let mut control = self.0.subscribe();
+        let held = control.wait_for(|control| control.held > 0).await;
+        held.expect("the sender is in self");
+    }
+
+    /// Ends what [`disconnect`](Self::disconnect) or [`hold`](Self::hold) began.
+    pub fn resume(&self) {
+        self.enter(Mode::Forwarding);
+    }
+
+    fn enter(&self, mode: Mode) {
+        self.0.send_modify(|control| control.mode = mode);
+    }
+
+    async fn accept(self, listener: TcpListener, target: String) {
+        while let Ok((client, _)) = listener.accept().await {
+            let (proxy, target) = (self.clone(), target.clone());
+            tokio::spawn(async move { proxy.forward(client, target).await });
+        }
+    }
+
+    /// Returns when the connection is to be closed.
+    async fn forward(self, mut client: TcpStream, target: String) -> Option<()> {
+        let mut control = self.0.subscribe();
+        let begun = *control.borrow_and_update();
+        if begun.mode == Mode::Holding {
+            self.0.send_modify(|control| control.held += 1);
+        }
+        let left = control.wait_for(|control| control.mode != Mode::Holding);
+        if left.await.ok()?.mode == Mode::Refusing {
+            return None;
+        }
+        let mut server = TcpStream::connect(target).await.ok()?;
+        let ended = control.wait_for(|control| {
+            control.mode == Mode::Refusing || control.vanished != begun.vanished
+        });
+        let ended = tokio::select! {
+            _ = copy_bidirectional(&mut client, &mut server) => return None,
+            ended = ended => *ended.ok()?,
+        };
+        if ended.mode != Mode::Refusing {
+            // Both sockets stay open for as long as the runtime lives.
+            pending::<()>().await;
+        }
+        None
+    }
+}

@@ -59,6 +59,12 @@ async fn under_load_a_connection_passes_on_and_returns_now_and_then() {
 async fn of_several_connections_few_return_at_a_time() {
     let database = TestDatabase::empty("core").await;
     let (pool, returns) = pool_of(4, &database);
+    // While the pool grows, every connection returns.
+    drop(join_all((0..4).map(|_| db::read(&pool))).await);
+    while pool.num_idle() < 4 {
+        tokio::task::yield_now().await;
+    }
+    returns.store(0, Ordering::Relaxed);
     let client = async || {
         for _ in 0..50 {
             select(&pool).await;

@@ -24,6 +24,7 @@ fn pool_of(connections: u32, database: &TestDatabase) -> (PgPool, Arc<AtomicU32>
     let counted = Arc::clone(&returns);
     let pool = PgPoolOptions::new()
         .max_connections(connections)
+        .test_before_acquire(false)
         .after_release(move |_, _| {
             counted.fetch_add(1, Ordering::Relaxed);
             Box::pin(async { Ok(true) })

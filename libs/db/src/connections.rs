@@ -17,7 +17,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction};
 
-use crate::{handover::Session, unanswered::bounded};
+use crate::{session::Session, unanswered::bounded};
 
 /// Forgets the statements that others have prepared in the session.
 const FORGET: &str = "DEALLOCATE ALL";
@@ -39,7 +39,7 @@ impl Deref for Lease {
 
     fn deref(&self) -> &PgConnection {
         match &self.0 {
-            Kind::Session(session) => session.connection(),
+            Kind::Session(session) => session,
             Kind::Transaction(transaction) => transaction,
         }
     }
@@ -48,7 +48,7 @@ impl Deref for Lease {
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut PgConnection {
         match &mut self.0 {
-            Kind::Session(session) => session.connection_mut(),
+            Kind::Session(session) => session,
             Kind::Transaction(transaction) => transaction,
         }
     }

@@ -9,12 +9,12 @@ pub mod __private;
 mod connections;
 mod databases;
 mod error;
-mod handover;
 mod ids;
 mod migrations;
 mod pool;
 mod reads;
 mod rounds;
+mod session;
 mod statement;
 mod unanswered;
 

@@ -21,6 +21,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     future::poll_fn,
+    ops::{Deref, DerefMut},
     pin::pin,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -106,18 +107,21 @@ impl Session {
             handovers: 0,
         }))
     }
+}
 
-    pub(crate) fn connection(&self) -> &PgConnection {
-        &self.leased().connection
+impl Deref for Session {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        let leased = self.0.as_ref();
+        &leased.expect("it is taken when it is dropped").connection
     }
+}
 
-    pub(crate) fn connection_mut(&mut self) -> &mut PgConnection {
-        let leased = self.0.as_mut().expect("it is taken when it is dropped");
-        &mut leased.connection
-    }
-
-    fn leased(&self) -> &Leased {
-        self.0.as_ref().expect("it is taken when it is dropped")
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        let leased = self.0.as_mut();
+        &mut leased.expect("it is taken when it is dropped").connection
     }
 }
 

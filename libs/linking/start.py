@@ -14,7 +14,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-HASH = re.compile(r"17h[0-9a-f]{16}E(\.llvm\.\d+)?$")
+HASH = re.compile(r"17h[0-9a-f]{16}E(\..*)?$")
 
 
 def executed(profile: str, binary: str) -> set[str]:

@@ -17,7 +17,7 @@ use std::{
 
 use sqlx::{PgConnection, PgPool};
 
-use crate::{handover::Session, transaction::Transaction, unanswered::bounded};
+use crate::{session::Session, transaction::Transaction, unanswered::bounded};
 
 /// Forgets the statements that others have prepared in the session.
 const FORGET: &str = "DEALLOCATE ALL";

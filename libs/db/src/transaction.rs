@@ -15,7 +15,7 @@ use sqlx::{
 };
 use sqlx_core::transaction::TransactionManager as _;
 
-use crate::{handover::Session, unanswered::bounded};
+use crate::{session::Session, unanswered::bounded};
 
 /// A transaction. Dropped without a [commit](Self::commit), it is rolled back.
 #[derive(Debug)]

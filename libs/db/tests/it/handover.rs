@@ -24,6 +24,7 @@ fn pool_of(connections: u32, database: &TestDatabase) -> (PgPool, Arc<AtomicU32>
     let counted = Arc::clone(&returns);
     let pool = PgPoolOptions::new()
         .max_connections(connections)
+        .test_before_acquire(false)
         .after_release(move |_, _| {
             counted.fetch_add(1, Ordering::Relaxed);
             Box::pin(async { Ok(true) })
@@ -59,6 +60,12 @@ async fn under_load_a_connection_passes_on_and_returns_now_and_then() {
 async fn of_several_connections_few_return_at_a_time() {
     let database = TestDatabase::empty("core").await;
     let (pool, returns) = pool_of(4, &database);
+    // While the pool grows, every connection returns.
+    drop(join_all((0..4).map(|_| db::read(&pool))).await);
+    while pool.num_idle() < 4 {
+        tokio::task::yield_now().await;
+    }
+    returns.store(0, Ordering::Relaxed);
     let client = async || {
         for _ in 0..50 {
             select(&pool).await;

@@ -107,24 +107,21 @@ impl Session {
             handovers: 0,
         }))
     }
-
-    fn leased(&self) -> &Leased {
-        self.0.as_ref().expect("it is taken when it is dropped")
-    }
 }
 
 impl Deref for Session {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.leased().connection
+        let leased = self.0.as_ref();
+        &leased.expect("it is taken when it is dropped").connection
     }
 }
 
 impl DerefMut for Session {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        let leased = self.0.as_mut().expect("it is taken when it is dropped");
-        &mut leased.connection
+        let leased = self.0.as_mut();
+        &mut leased.expect("it is taken when it is dropped").connection
     }
 }
 

@@ -132,6 +132,19 @@ fn a_throw_away_server_leaves_no_files() {
 }
 
 #[test]
+fn a_standby_follows_its_primary() {
+    let primary = Postgres::find_or_start(&Options::throw_away()).unwrap();
+    fill(&primary);
+    let standby = primary.standby().unwrap();
+    eventually("the rows have arrived", || {
+        count(&standby, standby.admin_url()) == "3"
+    });
+    let refused = standby.query(standby.admin_url(), "DROP TABLE kept");
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("read-only transaction"), "{refused}");
+}
+
+#[test]
 fn a_named_server_is_used_and_not_stopped() {
     let own = Postgres::find_or_start(&Options::throw_away()).unwrap();
     let options = Options {

@@ -305,11 +305,8 @@ impl JwtVerifier {
         let Some(remote) = &self.0.remote else {
             return Err(JwtError::UnknownKey);
         };
-        remote.get(self.installer()).await.map_err(unavailable)?;
-        let installed = self.current_keys();
-        let key = installed
-            .as_ref()
-            .and_then(|it| it.keys.find(id, algorithm));
+        let installed = self.fetched_keys(remote).await?;
+        let key = installed.keys.find(id, algorithm);
         key.cloned().ok_or(JwtError::UnknownKey)
     }
 
@@ -321,6 +318,10 @@ impl JwtVerifier {
         let Some(remote) = &self.0.remote else {
             return Err(JwtError::UnknownKey);
         };
+        self.fetched_keys(remote).await
+    }
+
+    async fn fetched_keys(&self, remote: &RemoteKeySet) -> Result<Arc<InstalledKeys>, JwtError> {
         remote.get(self.installer()).await.map_err(unavailable)?;
         self.current_keys()
             .ok_or_else(|| unavailable(FetchError::NoKeys))

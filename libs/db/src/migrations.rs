@@ -170,6 +170,18 @@ pub async fn run(
     connection: &mut PgConnection,
     schema: &'static str,
 ) -> Result<(), SchemaError> {
+    // Before anything else: even what changes nothing the second time fails beside another that does it.
+    lock(connection).await?;
+    let result = run_locked(migrator, connection, schema).await;
+    unlock(connection).await?;
+    result
+}
+
+async fn run_locked(
+    migrator: &Migrator,
+    connection: &mut PgConnection,
+    schema: &'static str,
+) -> Result<(), SchemaError> {
     // CREATE SCHEMA needs a privilege on the database even where the schema exists.
     let exists: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
         .bind(schema)
@@ -188,20 +200,15 @@ pub async fn run(
     };
     // A newer release may have migrated further: this release still runs on that schema.
     migrator.set_ignore_missing(true);
-    // Its own lock would be subject to the timeout below.
+    // Its own lock would be subject to the timeout of `lock`.
     migrator.set_locking(false);
-    lock(connection).await?;
-    let table = migrator.table_name.clone();
     let result = migrator.run(&mut *connection).await;
-    unlock(connection).await?;
-    if result.is_ok() {
-        protect(connection, schema, &table).await?;
-    }
     result.map_err(|source| match source {
         MigrateError::VersionMismatch(version) => SchemaError::Changed { schema, version },
         source if is_denied(&source) => SchemaError::NotOwner { schema, source },
         source => SchemaError::Migrate { schema, source },
-    })
+    })?;
+    Ok(protect(connection, schema, &migrator.table_name).await?)
 }
 
 fn is_denied(error: &MigrateError) -> bool {

@@ -12,11 +12,14 @@
 //! Invariants:
 //! - Only a connection at rest is handed over: everything that was sent on it has been answered.
 //!   After a canceled statement the next one would wait for it.
+//! - A connection on which a transaction may be open that sqlx does not know of is rolled back before
+//!   another lease has it. The next lease would act for the principals of that transaction otherwise, and
+//!   what it writes would be lost.
 //! - Only while all connections of the pool are leased, or have just been. Requests wait for new
 //!   connections, too: one that is handed an old one gives up the new one, and the pool would never grow.
 //!   Without the second part, one return would entail the next.
-//! - Every connection returns to its pool after some handovers. What waits there alone, such as a
-//!   transaction, would starve otherwise, and connections would outlive their password.
+//! - Every connection returns to its pool after some handovers. Connections would outlive their password
+//!   otherwise.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -31,7 +34,7 @@ use std::{
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::sync::oneshot;
 
-use crate::unanswered::release;
+use crate::unanswered::{release, reset};
 
 /// Few enough that a transaction waits little longer than a lease, and enough that tests cost nothing.
 const MAX_HANDOVERS: u32 = 32;
@@ -67,6 +70,8 @@ struct Leased {
     pool: PoolKey,
     max_connections: u32,
     handovers: u32,
+    /// Whether a transaction may be open that sqlx does not know of.
+    is_unclear: bool,
 }
 
 /// A place among those that wait, until it is dropped.
@@ -105,7 +110,16 @@ impl Session {
             pool,
             max_connections,
             handovers: 0,
+            is_unclear: false,
         }))
+    }
+
+    /// A transaction may have begun, since its answer was not waited for. It is undone when this is
+    /// dropped.
+    pub(crate) fn mark_unclear(&mut self) {
+        if let Some(leased) = &mut self.0 {
+            leased.is_unclear = true;
+        }
     }
 }
 
@@ -128,9 +142,13 @@ impl DerefMut for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let Some(leased) = self.0.take() else { return };
-        if let Some(mut leased) = leased.hand_over() {
+        if let Some(leased) = leased.hand_over() {
             leased.pool.update(|leases| leases.count -= 1);
-            release(&mut leased.connection);
+            if leased.is_unclear {
+                reset(leased.connection);
+            } else {
+                release(leased.connection);
+            }
         }
     }
 }
@@ -138,7 +156,8 @@ impl Drop for Session {
 impl Leased {
     /// Gives the connection to the oldest waiter. Returns what cannot be handed over.
     fn hand_over(mut self) -> Option<Self> {
-        if self.handovers >= MAX_HANDOVERS || !is_at_rest(&mut self.connection) {
+        let may_pass = !self.is_unclear && self.handovers < MAX_HANDOVERS;
+        if !may_pass || !is_at_rest(&mut self.connection) {
             return Some(self);
         }
         self.handovers += 1;

@@ -88,9 +88,15 @@ impl DerefMut for Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if self.open {
+        if !self.open {
+            return;
+        }
+        if self.is_in_transaction() {
             // Sent with the test of the connection when it is released.
             PgTransactionManager::start_rollback(self);
+        } else {
+            // Dropped before `BEGIN` was answered.
+            self.session.mark_unclear();
         }
     }
 }

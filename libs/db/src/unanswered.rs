@@ -67,7 +67,7 @@ pub(crate) fn bounded<T, E: From<sqlx::Error>>(
 }
 
 /// Gives a connection back to its pool. One that does not answer is closed instead.
-pub(crate) fn release(connection: &mut PoolConnection<Postgres>) {
+pub(crate) fn release(mut connection: PoolConnection<Postgres>) {
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
@@ -79,6 +79,22 @@ pub(crate) fn release(connection: &mut PoolConnection<Postgres>) {
             Some(limit) => drop(timeout(limit, released).await),
         }
     });
+}
+
+/// The same for one whose `BEGIN` was not waited for: sqlx counts a transaction once it has begun, and
+/// would take the connection as it is.
+pub(crate) fn reset(mut connection: PoolConnection<Postgres>) {
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    // Unless it is released.
+    connection.close_on_drop();
+    runtime.spawn(answered(async move {
+        // Without a transaction, only a warning.
+        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+        release(connection);
+        Ok::<_, sqlx::Error>(())
+    }));
 }
 
 fn limit() -> Option<Duration> {

@@ -59,7 +59,7 @@ struct Inner {
     /// `None`: the keys are set, not fetched.
     remote: Option<RemoteKeySet>,
     keys: ArcSwapOption<InstalledKeys>,
-    /// Only tokens that were verified are keys, so nobody can choose them to collide, and the hash need
+    /// Only tokens that were verified are keys, so no client can choose them to collide, and the hash need
     /// not be one that withstands that.
     verified: Cache<Box<str>, VerifiedToken, foldhash::quality::RandomState>,
 }
@@ -305,11 +305,8 @@ impl JwtVerifier {
         let Some(remote) = &self.0.remote else {
             return Err(JwtError::UnknownKey);
         };
-        remote.get(self.installer()).await.map_err(unavailable)?;
-        let installed = self.current_keys();
-        let key = installed
-            .as_ref()
-            .and_then(|it| it.keys.find(id, algorithm));
+        let installed = self.fetched_keys(remote).await?;
+        let key = installed.keys.find(id, algorithm);
         key.cloned().ok_or(JwtError::UnknownKey)
     }
 
@@ -321,6 +318,10 @@ impl JwtVerifier {
         let Some(remote) = &self.0.remote else {
             return Err(JwtError::UnknownKey);
         };
+        self.fetched_keys(remote).await
+    }
+
+    async fn fetched_keys(&self, remote: &RemoteKeySet) -> Result<Arc<InstalledKeys>, JwtError> {
         remote.get(self.installer()).await.map_err(unavailable)?;
         self.current_keys()
             .ok_or_else(|| unavailable(FetchError::NoKeys))

@@ -242,3 +242,22 @@ async fn a_set_without_a_usable_key_closes_until_there_is_one() {
         assert_eq!(published.asked(), 3);
     }
 }
+
+/// The set is fetched because of the token.
+#[tokio::test]
+async fn a_token_of_an_unknown_key_is_not_invalid_once_there_are_no_keys() {
+    let clock = clock();
+    let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
+    let mut earlier = json!(issuer.jwks().keys[0]);
+    earlier["kid"] = json!("earlier");
+    published.publish_keys(&[earlier]);
+    let verifier = published.verifier(&issuer, &clock);
+    let token = issuer.token("usr_1");
+    let unknown = verifier.verify(&token).await;
+    assert!(matches!(unknown, Err(JwtError::UnknownKey)), "{unknown:?}");
+    clock.advance(TimeDelta::seconds(10));
+    published.publish_keys(&[]);
+    for _ in 0..2 {
+        assert!(is_unavailable(&verifier.verify(&token).await));
+    }
+}

@@ -54,6 +54,40 @@ async fn replicas_that_migrate_at_once_wait_for_each_other() {
     assert_eq!(rows, 1);
 }
 
+/// Two that change the privileges of a table at once fail: "tuple concurrently updated".
+#[tokio::test]
+async fn replicas_with_nothing_to_migrate_wait_for_each_other_to_the_end() {
+    let database = TestDatabase::empty(SCHEMA).await;
+    let (steps, settings) = (
+        migrator(&["CREATE TABLE core.a (n int)"]),
+        database.settings(),
+    );
+    db::migrate(&steps, &settings, SCHEMA).await.unwrap();
+    let mut admin = database.connect_as_admin().await;
+    let revoke = "BEGIN; REVOKE INSERT ON core._sqlx_migrations FROM quartet_core";
+    sqlx::raw_sql(revoke).execute(&mut admin).await.unwrap();
+    let both_wait = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(waiting)
+            .fetch_one(&mut admin)
+            .await
+            .unwrap()
+            < 2
+        {
+            sqlx::raw_sql("SELECT pg_stat_clear_snapshot()")
+                .execute(&mut admin)
+                .await
+                .unwrap();
+        }
+        sqlx::raw_sql("ROLLBACK").execute(&mut admin).await.unwrap();
+    };
+    let migrate = || db::migrate(&steps, &settings, SCHEMA);
+    let (first, second, ()) = tokio::join!(migrate(), migrate(), both_wait);
+    first.unwrap();
+    second.unwrap();
+}
+
 #[tokio::test]
 async fn a_schema_that_is_behind_is_named_with_the_command_to_run() {
     let database = TestDatabase::empty(SCHEMA).await;

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, poll_immediate};
+use quartet_common::principal::Principal;
 use quartet_db as db;
 use quartet_testing::TestDatabase;
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -96,6 +97,54 @@ async fn a_connection_whose_statement_is_canceled_is_tested() {
     assert_eq!(returns.load(Ordering::Relaxed), 3);
 }
 
+/// The next request would act for its user otherwise, in a transaction that is never committed.
+#[tokio::test]
+async fn a_transaction_that_is_canceled_while_it_begins_is_undone() {
+    let database = TestDatabase::empty("core").await;
+    let (pool, _) = pool(&database);
+    let user = [Principal::parse("usr_a").unwrap()];
+    select(&pool).await;
+    for _ in 0..10 {
+        cancel(&pool, || db::begin_as(&pool, &user)).await;
+        assert_outside_a_transaction(&pool).await;
+        cancel(&pool, || db::begin(&pool)).await;
+        assert_outside_a_transaction(&pool).await;
+    }
+    assert_eq!(pool.size(), 1, "the connection is used again");
+}
+
+/// Drops what begins before it has an answer.
+async fn cancel<T>(pool: &PgPool, begin: impl Fn() -> T)
+where
+    T: Future<Output = Result<db::Transaction, sqlx::Error>>,
+{
+    idle(pool).await;
+    // Unless the answer is there at once.
+    while let Some(begun) = poll_immediate(begin()).await {
+        drop(begun);
+        idle(pool).await;
+    }
+}
+
+async fn assert_outside_a_transaction(pool: &PgPool) {
+    let mut lease = db::write(pool).await.unwrap();
+    let own: Option<String> =
+        sqlx::query_scalar("SELECT current_setting('quartet.principals', true)")
+            .fetch_one(&mut *lease)
+            .await
+            .unwrap();
+    assert_eq!(own.unwrap_or_default(), "");
+    let mut transaction = async || {
+        let id = sqlx::query_scalar::<_, String>("SELECT pg_current_xact_id()::text");
+        id.fetch_one(&mut *lease).await.unwrap()
+    };
+    assert_ne!(
+        transaction().await,
+        transaction().await,
+        "each statement commits itself"
+    );
+}
+
 #[tokio::test]
 async fn a_request_that_leaves_its_place_is_passed_over() {
     let database = TestDatabase::empty("core").await;
@@ -108,7 +157,6 @@ async fn a_request_that_leaves_its_place_is_passed_over() {
     assert_eq!(returns.load(Ordering::Relaxed), 1);
 }
 
-/// It waits for the pool alone, which would not get the connection otherwise.
 #[tokio::test]
 async fn a_transaction_is_not_starved_by_statements() {
     let database = TestDatabase::empty("core").await;

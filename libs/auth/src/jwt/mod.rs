@@ -302,22 +302,21 @@ impl JwtVerifier {
         if let Some(key) = installed.keys.find(id, algorithm) {
             return Ok(Arc::clone(key));
         }
-        let Some(remote) = &self.0.remote else {
-            return Err(JwtError::UnknownKey);
-        };
-        remote.get(self.installer()).await.map_err(unavailable)?;
-        let installed = self.current_keys();
-        let key = installed
-            .as_ref()
-            .and_then(|it| it.keys.find(id, algorithm));
+        let fetched = self.fetched_keys().await?;
+        let key = fetched.keys.find(id, algorithm);
         key.cloned().ok_or(JwtError::UnknownKey)
     }
 
     /// The keys, fetched if there are none that may be trusted.
     async fn trusted_keys(&self) -> Result<Arc<InstalledKeys>, JwtError> {
-        if let Some(installed) = self.current_keys() {
-            return Ok(installed);
+        match self.current_keys() {
+            Some(installed) => Ok(installed),
+            None => self.fetched_keys().await,
         }
+    }
+
+    /// The keys after a fetch, unless the last one is recent.
+    async fn fetched_keys(&self) -> Result<Arc<InstalledKeys>, JwtError> {
         let Some(remote) = &self.0.remote else {
             return Err(JwtError::UnknownKey);
         };

@@ -242,3 +242,23 @@ async fn a_set_without_a_usable_key_closes_until_there_is_one() {
         assert_eq!(published.asked(), 3);
     }
 }
+
+/// The fetch that the token itself has caused is the one that finds the set empty.
+#[tokio::test]
+async fn an_unknown_key_of_an_issuer_without_keys_is_not_reported_as_invalid() {
+    let clock = clock();
+    let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
+    let mut other = serde_json::to_value(&issuer.jwks().keys[0]).unwrap();
+    other["kid"] = json!("other");
+    published.publish_keys(&[other]);
+    let verifier = published.verifier(&issuer, &clock);
+    let token = issuer.token("usr_1");
+    let result = verifier.verify(&token).await;
+    assert!(matches!(result, Err(JwtError::UnknownKey)), "{result:?}");
+
+    published.publish_keys(&[]);
+    clock.advance(TimeDelta::seconds(10));
+    let result = verifier.verify(&token).await;
+    assert!(is_unavailable(&result), "{result:?}");
+    assert_eq!(published.asked(), 2);
+}

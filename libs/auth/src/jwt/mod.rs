@@ -59,7 +59,7 @@ struct Inner {
     /// `None`: the keys are set, not fetched.
     remote: Option<RemoteKeySet>,
     keys: ArcSwapOption<InstalledKeys>,
-    /// Only tokens that were verified are keys, so nobody can choose them to collide, and the hash need
+    /// Only tokens that were verified are keys, so no client can choose them to collide, and the hash need
     /// not be one that withstands that.
     verified: Cache<Box<str>, VerifiedToken, foldhash::quality::RandomState>,
 }

@@ -42,7 +42,7 @@ impl Edit {
 /// What policies remember of a request until its response.
 #[derive(Debug, Default)]
 pub(crate) struct PolicyContext {
-    /// The claims of the verified access token. The upstream is told who it is.
+    /// The claims of the verified access token. Headers name it to the upstream.
     pub(crate) caller: Option<Arc<Claims>>,
     /// Applied in this order, after what is untrusted was removed and the caller named.
     pub(crate) edits: Vec<Edit>,
@@ -55,7 +55,7 @@ pub(crate) struct PolicyContext {
 }
 
 impl PolicyContext {
-    /// What the upstream is told of the caller.
+    /// Headers that name the caller to the upstream.
     pub(crate) fn identity(&self) -> impl Iterator<Item = (&'static HeaderName, &str)> {
         let caller = self.caller.as_deref();
         let user = caller.map(|claims| (&USER_ID, claims.sub.as_str()));

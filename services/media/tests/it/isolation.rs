@@ -158,7 +158,9 @@ async fn the_role_of_the_service_can_neither_change_nor_delete_versions() {
     ] {
         let error = sqlx::raw_sql(statement).execute(&mut role).await;
         let error = error.unwrap_err();
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
         assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
     }
     assert_eq!(app.fetch(ready["url"].as_str().unwrap()).await, 200);

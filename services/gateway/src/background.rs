@@ -113,7 +113,7 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
     let mut kept_before = Vec::new();
     loop {
         run.succeeded();
-        // A signal may be sent while the file is being written: there is a pause after it, too.
+        // A signal may be sent while the file is being written, so it shortens no pause.
         tokio::select! {
             _ = hangup.recv() => watch.request(),
             () = sleep(FILE_CHECK) => {}

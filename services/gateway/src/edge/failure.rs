@@ -126,7 +126,12 @@ fn may_retry(ctx: &mut Ctx, state: &State) -> bool {
 }
 
 /// Sends a problem, unless the client has disconnected or a response has started.
-pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, error: &Error) -> FailToProxy {
+pub(super) async fn respond(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    error: &Error,
+    state: &State,
+) -> FailToProxy {
     // Behind the head of a switch, bytes belong to the other protocol.
     let started = session
         .response_written()
@@ -147,7 +152,7 @@ pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, error: &Error)
             let code = answer.status().as_u16();
             // The rest of the request may still arrive, so the connection cannot be reused.
             session.set_keepalive(None);
-            match reply::answer(session, ctx, answer).await {
+            match reply::answer(session, ctx, answer, state).await {
                 Ok(()) => code,
                 Err(_) => 0,
             }

@@ -58,7 +58,7 @@ impl ProxyHttp for Edge {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         if let Err(problem) = downstream::check(session, ctx) {
-            reply::problem(session, ctx, problem).await?;
+            reply::problem(session, ctx, problem, &self.state).await?;
             return Ok(true);
         }
         request::filter(session, ctx, &self.state).await
@@ -157,7 +157,7 @@ impl ProxyHttp for Edge {
         error: &Error,
         ctx: &mut Self::CTX,
     ) -> FailToProxy {
-        failure::respond(session, ctx, error).await
+        failure::respond(session, ctx, error, &self.state).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {

@@ -88,17 +88,23 @@ pub(super) async fn answer(
     session: &mut Session,
     ctx: &mut Ctx,
     answer: GatewayResponse,
+    state: &State,
 ) -> Result<()> {
     match answer {
-        GatewayResponse::Problem(problem) => self::problem(session, ctx, problem).await,
-        GatewayResponse::Reply(reply) => send(session, ctx, reply).await,
+        GatewayResponse::Problem(problem) => self::problem(session, ctx, problem, state).await,
+        GatewayResponse::Reply(reply) => send(session, ctx, reply, state).await,
     }
 }
 
 /// Sends a problem, and notes it for the access log.
-pub(super) async fn problem(session: &mut Session, ctx: &mut Ctx, problem: Problem) -> Result<()> {
+pub(super) async fn problem(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    problem: Problem,
+    state: &State,
+) -> Result<()> {
     let reply = problem_reply(ctx, &problem, session.req_header().uri.path());
-    send(session, ctx, reply).await
+    send(session, ctx, reply, state).await
 }
 
 /// The reply with a problem, which is noted for the access log.
@@ -111,20 +117,26 @@ pub(super) fn problem_reply(ctx: &mut Ctx, problem: &Problem, path: &str) -> Rep
 }
 
 /// Sends a response. A client that does not read it in time loses its connection or stream.
-pub(super) async fn send(session: &mut Session, ctx: &mut Ctx, reply: Reply) -> Result<()> {
-    let limit = ctx.snapshot.config.model.server.page_timeout_seconds;
-    let sent = timeout(Duration::from_secs(limit), transmit(session, ctx, reply)).await;
+pub(super) async fn send(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    reply: Reply,
+    state: &State,
+) -> Result<()> {
+    let limit = Duration::from_secs(ctx.snapshot.config.model.server.page_timeout_seconds);
+    let sent = timeout(limit, transmit(session, ctx, reply, state)).await;
     sent.unwrap_or_else(|_| {
         session.set_keepalive(None);
         Err(Error::new_down(ErrorType::WriteTimedout))
     })
 }
 
-async fn transmit(session: &mut Session, ctx: &mut Ctx, reply: Reply) -> Result<()> {
+async fn transmit(session: &mut Session, ctx: &mut Ctx, reply: Reply, state: &State) -> Result<()> {
     // The rest of a request that was too slow is not waited for.
     let timed_out = reply.status == StatusCode::REQUEST_TIMEOUT;
     let request_read = !timed_out && discard_small_body(session).await;
-    if !request_read {
+    // The drain may have begun since the request did.
+    if !request_read || state.readiness.is_draining() {
         session.set_keepalive(None);
     }
     let (mut response, ()) = http::Response::new(()).into_parts();

@@ -26,7 +26,7 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     match route(&snapshot, ReceivedHead::of(head.as_ref(), head.raw_path())) {
         Ok(matched) => ctx.matched = Some(matched),
         Err(problem) => {
-            reply::problem(session, ctx, problem).await?;
+            reply::problem(session, ctx, problem, state).await?;
             return Ok(true);
         }
     }
@@ -38,7 +38,7 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
         .judge(ReceivedHead::of(head.as_ref(), head.raw_path()))
         .await;
     if let Flow::Reply(answer) = flow {
-        reply::answer(session, ctx, *answer).await?;
+        reply::answer(session, ctx, *answer, state).await?;
         return Ok(true);
     }
     if !ctx.upgrade && session.req_header().headers.contains_key(header::UPGRADE) {
@@ -125,8 +125,8 @@ async fn serve_page(
     let path = path.unwrap_or_default().to_owned();
     let snapshot = Arc::clone(&ctx.snapshot);
     match pages::render(serve, &path, &state.documents, &snapshot).await {
-        Ok(page) => reply::send(session, ctx, page).await,
-        Err(problem) => reply::problem(session, ctx, problem).await,
+        Ok(page) => reply::send(session, ctx, page, state).await,
+        Err(problem) => reply::problem(session, ctx, problem, state).await,
     }
 }
 

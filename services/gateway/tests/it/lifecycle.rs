@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use quartet_testing::child::survives_hangup;
+use quartet_common::clock::Clock;
+use quartet_testing::{Issuer, child::survives_hangup};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Gateway, client, command, eventually, held, problem, route, upstream};
@@ -280,6 +281,40 @@ async fn the_first_request_of_a_connection_is_awaited_at_shutdown() {
         assert_eq!(response.status, 200);
         assert!(response.head.contains("connection: close"), "{response:?}");
     }
+    assert!(gateway.ended().await.success());
+}
+
+/// A response of the gateway itself, to a request that had begun to wait for the keys of an issuer.
+#[tokio::test(flavor = "multi_thread")]
+async fn own_responses_announce_a_shutdown_that_has_begun_since() {
+    // Connects clients, and never responds.
+    let issuer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let jwks = issuer.local_addr().unwrap();
+    let (address, _) = held().await;
+    let settings = [
+        upstream(&[address]),
+        "[server]\ndrain_delay_seconds = 0\n".to_owned(),
+        format!("[jwt]\njwks_url = \"http://{jwks}/jwks.json\"\n"),
+        route("all", "/*", "").replace("\"public\"", "\"required\""),
+    ];
+    let mut gateway = Gateway::start(&settings.concat()).await;
+    let token = Issuer::new(Clock::system()).token("usr_1");
+    let request = format!("GET /a HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
+    let mut stream = tokio::net::TcpStream::connect(gateway.public)
+        .await
+        .unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes())
+        .await
+        .unwrap();
+    eventually("the request is in flight", || async {
+        let active = "http_server_active_requests{service=\"gateway\",http_request_method=\"GET\"}";
+        (gateway.metric(active).await >= 1.0).then_some(())
+    })
+    .await;
+    gateway.signal("TERM");
+    let response = crate::support::read_response(&mut stream).await;
+    response.problem(503, "unavailable");
+    assert!(response.head.contains("connection: close"), "{response:?}");
     assert!(gateway.ended().await.success());
 }
 

@@ -39,7 +39,9 @@ impl InFlight<'_> {
         // The rest of a request that was too slow is not waited for.
         let timed_out = reply.status == StatusCode::REQUEST_TIMEOUT;
         let read = !timed_out && discard_small_body(self.stream, self.body_bytes).await;
-        let keep = self.keep && read;
+        // The drain may have begun since the request did.
+        let draining = self.connection.state.readiness.is_draining();
+        let keep = self.keep && read && !draining;
         let mut out = Buffer::lend();
         {
             let mut edits = HeadEdits::new(reply.status);

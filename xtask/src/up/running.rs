@@ -41,7 +41,7 @@ impl RunningStack {
         for service in SERVICES {
             this.launch(this.stack.service(service)?)?;
         }
-        this.launch(this.stack.gateway())?;
+        this.launch(this.stack.gateway()?)?;
         this.wait_ready(1)?;
         Ok(this)
     }

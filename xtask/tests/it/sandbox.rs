@@ -75,7 +75,12 @@ impl Sandbox {
         if arguments[0] == "up" && !arguments.contains(&"--port-offset") {
             command.args(["--port-offset", &self.offset.to_string()]);
         }
+        // A test may put programs there.
+        let programs = std::iter::once(self.root.join("bin"));
+        let path = std::env::var_os("PATH").unwrap();
+        let path = std::env::join_paths(programs.chain(std::env::split_paths(&path))).unwrap();
         let mut child = command
+            .env("PATH", path)
             .env("CARGO_MANIFEST_DIR", &self.root)
             .env("CARGO", "true")
             .env(fake::PROGRAM, std::env::current_exe().unwrap())

@@ -35,9 +35,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     println!("Ctrl-C stops it.");
     while !signals::received() {
-        if let Some(error) = postgres.failure()? {
-            return Err(error);
-        }
+        postgres.check()?;
         sleep(POLL);
     }
     postgres.stop()?;

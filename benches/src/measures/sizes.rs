@@ -138,9 +138,7 @@ fn time_to_ready(spec: &ServiceSpec) -> anyhow::Result<Duration> {
             service.kill()?;
             return Ok(took);
         }
-        if let Some(status) = service.exited()? {
-            return Err(service.exit_error(status));
-        }
+        service.check()?;
         ensure!(
             begin.elapsed() < READY_TIMEOUT,
             "{} was not ready within {} s: {response:?}",

@@ -156,18 +156,13 @@ pub(crate) fn throw_away_postgres() -> anyhow::Result<Postgres> {
 
 /// Says which tests are skipped, so that a new machine needs nothing but Rust.
 fn missing_servers() -> Vec<&'static str> {
-    let mut missing = Vec::new();
-    for (program, variable) in SERVERS {
-        if !PLACES
-            .iter()
-            .any(|place| Path::new(place).join(program).is_file())
-        {
-            let advice = format!("Debian: apt-get install {program}");
-            println!("{program} is not installed: its tests are skipped ({advice})");
-            missing.push(variable);
-        }
+    let mut servers = SERVERS.to_vec();
+    servers.retain(|(name, _)| !PLACES.iter().any(|it| Path::new(it).join(name).is_file()));
+    for (program, _) in &servers {
+        let advice = format!("Debian: apt-get install {program}");
+        println!("{program} is not installed: its tests are skipped ({advice})");
     }
-    missing
+    servers.into_iter().map(|(_, variable)| variable).collect()
 }
 
 fn has_nextest() -> bool {

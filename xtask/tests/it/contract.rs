@@ -43,7 +43,7 @@ fn program(sandbox: &Sandbox, path: &str, text: &str) {
 }
 
 #[test]
-fn each_step_replaces_one_service_and_the_next_run_begins_anew() {
+fn each_step_replaces_one_service_and_the_next_run_starts_from_the_release() {
     let sandbox = tree("# Notes\n");
     fs::create_dir_all(sandbox.root().join("db/schemas/core")).unwrap();
     program(&sandbox, "bin/cargo", CARGO);

@@ -18,29 +18,24 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let secrets = root.join("secrets");
     roles::apply(&postgres, &database, &Passwords::load_or_create(&secrets)?)?;
     println!("Postgres is ready. To connect as the administrator, a service or its owner:");
-    let roles = SERVICES.map(|service| [format!("-{service}"), format!("-{service}-owner")]);
-    for role in [String::new()]
-        .into_iter()
-        .chain(roles.into_iter().flatten())
-    {
+    let secrets = secrets.display();
+    let roles = SERVICES.map(|service| {
+        [("", ""), ("_owner", "-owner")].map(|(user, file)| {
+            (
+                format!("quartet_{service}{user}"),
+                format!("-{service}{file}"),
+            )
+        })
+    });
+    let administrator = [("postgres".to_owned(), String::new())];
+    for (user, file) in administrator.into_iter().chain(roles.into_iter().flatten()) {
         // The password is read from its file, so that none is shown.
-        let user = if role.is_empty() {
-            "postgres"
-        } else {
-            "quartet"
-        };
-        let (user, secrets) = (
-            format!("{user}{}", role.replace('-', "_")),
-            secrets.display(),
-        );
-        let login = format!("{user}:$(cat {secrets}/postgres{role})");
+        let login = format!("{user}:$(cat {secrets}/postgres{file})");
         println!("  psql \"postgres://{login}@127.0.0.1:{POSTGRES_PORT}/quartet\"");
     }
     println!("Ctrl-C stops it.");
     while !signals::received() {
-        if let Some(error) = postgres.failure()? {
-            return Err(error);
-        }
+        postgres.check()?;
         sleep(POLL);
     }
     postgres.stop()?;

@@ -71,15 +71,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             .stdout(Stdio::null());
         succeed(build)?;
         // That it prints its version shows that it starts there.
-        let start = [
-            "run",
-            "--rm",
-            "--read-only",
-            "--network=none",
-            &image,
-            "--version",
-        ];
-        let started = output(&mut command(&client, start))?;
+        let mut start = command(&client, ["run", "--rm", "--read-only", "--network=none"]);
+        let started = output(start.args([&image, "--version"]))?;
         let size = ["image", "inspect", "--format={{.Size}}", &image];
         let bytes: u64 = output(&mut command(&client, size))?.parse()?;
         println!("{image}  {}  {started}", megabytes(bytes));
@@ -118,15 +111,9 @@ fn compile(binaries: &[&str], profile: &str) -> anyhow::Result<(PathBuf, PathBuf
         .join("images");
     let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
     println!("Compiling {} ({profile}, static)", binaries.join(", "));
-    let mut build = cargo([
-        "build",
-        "--locked",
-        "--profile",
-        profile,
-        "--target",
-        &target,
-    ]);
+    let mut build = cargo(["build", "--locked", "--profile", profile]);
     build
+        .args(["--target", &target])
         .arg("--target-dir")
         .arg(&directory)
         // With --target this applies to the programs only, not to what runs during the build.

@@ -13,11 +13,15 @@ use crate::cargo::{build_services, command, exit_code, status};
 use crate::signals;
 use crate::up::{RunningStack, lock, stack};
 
-const LIMITS: [&str; 5] = ["core", "media", "links", "redirects", "documents"];
-/// The budget of each user for GraphQL, as large as its bounds allow.
-const GRAPHQL_COSTS: [(&str, &str); 2] = [
-    ("graphql.cost_per_second", "1000000"),
-    ("graphql.cost_burst", "100000000"),
+/// Rate limits that no test reaches; the budget for GraphQL is as large as its bounds allow.
+pub(crate) const WIDE_LIMITS: [&str; 7] = [
+    "gateway.limits.core.requests=10000000",
+    "gateway.limits.media.requests=10000000",
+    "gateway.limits.links.requests=10000000",
+    "gateway.limits.redirects.requests=10000000",
+    "gateway.limits.documents.requests=10000000",
+    "links.graphql.cost_per_second=1000000",
+    "links.graphql.cost_burst=100000000",
 ];
 
 #[derive(clap::Args)]
@@ -42,21 +46,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut settings = args.settings;
     if args.wide_limits {
-        settings.extend(wide_limits());
+        for setting in WIDE_LIMITS {
+            settings.push(setting.parse()?);
+        }
     }
     let live = LiveStack::start(settings)?;
     let (program, arguments) = args.command.split_first().context("no command")?;
     Ok(exit_code(live.run(command(program, arguments))?))
-}
-
-/// Rate limits that no test reaches.
-pub(crate) fn wide_limits() -> impl Iterator<Item = Setting> {
-    let limits = LIMITS.into_iter().map(|limit| {
-        let key = format!("limits.{limit}.requests");
-        Setting::new("gateway", &key, "10000000")
-    });
-    let costs = GRAPHQL_COSTS.into_iter();
-    limits.chain(costs.map(|(key, value)| Setting::new("links", key, value)))
 }
 
 /// The running stack. Dropping it stops everything and removes the data.

@@ -9,8 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use quartet_devstack::{secret, workspace};
+use quartet_devstack::workspace;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::cargo::{SERVICES, cargo, output};
 
@@ -45,7 +46,7 @@ fn bill(root: &Path, service: &str) -> anyhow::Result<Value> {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": serial_number()?,
+        "serialNumber": Uuid::new_v4().urn().to_string(),
         "version": 1,
         "metadata": { "component": application },
         "components": components.into_values().collect::<Vec<_>>(),
@@ -100,14 +101,6 @@ fn parse(tree: &str) -> anyhow::Result<Linked> {
     }
     ensure!(!path.is_empty(), "cargo tree printed nothing");
     Ok((path.swap_remove(0), components, needs))
-}
-
-/// A random UUID of version 4.
-fn serial_number() -> anyhow::Result<String> {
-    let digits = secret::random_hex()?;
-    let [low, middle, high, clock, node] =
-        [0..8, 8..12, 12..15, 15..18, 18..30].map(|range| &digits[range]);
-    Ok(format!("urn:uuid:{low}-{middle}-4{high}-8{clock}-{node}"))
 }
 
 #[cfg(test)]

@@ -7,12 +7,11 @@ use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use quartet_devstack::stack::Setting;
 use quartet_devstack::workspace;
 use serde::Deserialize;
 
 use crate::cargo::{build_services, cargo, command, status, succeed};
-use crate::live::{LiveStack, wide_limits};
+use crate::live::{LiveStack, WIDE_LIMITS};
 use crate::tools;
 
 #[derive(Deserialize)]
@@ -68,10 +67,9 @@ pub(crate) fn conformance(seed: u32, seconds: u32) -> anyhow::Result<()> {
 }
 
 fn stack_for(suites: &[Suite]) -> anyhow::Result<LiveStack> {
-    let settings = suites.iter().flat_map(|suite| &suite.settings);
-    let settings = settings.map(|setting| setting.parse::<Setting>());
-    let settings = wide_limits().map(anyhow::Ok).chain(settings);
-    LiveStack::start(settings.collect::<Result<_, _>>()?)
+    let own = suites.iter().flat_map(|suite| &suite.settings);
+    let settings = WIDE_LIMITS.into_iter().chain(own.map(String::as_str));
+    LiveStack::start(settings.map(str::parse).collect::<Result<_, _>>()?)
 }
 
 fn run(
@@ -108,6 +106,8 @@ pub(crate) fn shell(line: &str, directory: &Path, programs: &Path) -> anyhow::Re
 
 #[cfg(test)]
 mod tests {
+    use quartet_devstack::stack::Setting;
+
     use super::*;
 
     #[test]

@@ -1,10 +1,12 @@
 //! Runs the tests with everything that they need.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use quartet_devstack::{Options, Postgres, workspace};
+use regex::Regex;
 
 use crate::cargo::{build_for_tests, cargo, command, exit_code, output, status, succeed};
 use crate::{compose, signals, suites};
@@ -17,8 +19,8 @@ const SERVERS: [(&str, &str); 2] = [
     ("pgbouncer", "QUARTET_TEST_WITHOUT_PGBOUNCER"),
 ];
 const PLACES: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/local/bin"];
-/// A fence that opens or closes a block in a documentation comment.
-const FENCE: &str = "^ *//[/!] ?```";
+/// A block of code in a documentation comment, with the words after the fence that opens it.
+const BLOCK: &str = "(?m)^ *//[/!] ?```(.*)\n(?: *//[/!].*\n)*? *//[/!] ?```$";
 /// The words after a fence that opens an example.
 const EXAMPLE: [&str; 4] = ["", "rust", "no_run", "should_panic"];
 
@@ -154,18 +156,13 @@ pub(crate) fn throw_away_postgres() -> anyhow::Result<Postgres> {
 
 /// Says which tests are skipped, so that a new machine needs nothing but Rust.
 fn missing_servers() -> Vec<&'static str> {
-    let mut missing = Vec::new();
-    for (program, variable) in SERVERS {
-        if !PLACES
-            .iter()
-            .any(|place| Path::new(place).join(program).is_file())
-        {
-            let advice = format!("Debian: apt-get install {program}");
-            println!("{program} is not installed: its tests are skipped ({advice})");
-            missing.push(variable);
-        }
+    let mut servers = SERVERS.to_vec();
+    servers.retain(|(name, _)| !PLACES.iter().any(|it| Path::new(it).join(name).is_file()));
+    for (program, _) in &servers {
+        let advice = format!("Debian: apt-get install {program}");
+        println!("{program} is not installed: its tests are skipped ({advice})");
     }
-    missing
+    servers.into_iter().map(|(_, variable)| variable).collect()
 }
 
 fn has_nextest() -> bool {
@@ -175,25 +172,17 @@ fn has_nextest() -> bool {
 /// The manifests of libraries with examples in their documentation.
 fn packages_with_doc_tests(root: &Path) -> anyhow::Result<BTreeSet<String>> {
     // Without the index, so that it also works in a tree that is not a repository.
-    let words = ["grep", "--no-index", "-E", FENCE, "--"];
-    let mut search = command("git", words);
+    let mut search = command("git", ["grep", "--no-index", "-l", "```", "--"]);
     search.args(["libs/*.rs", "sdk/*.rs", "services/*.rs"]);
     let found = search.current_dir(root).output()?;
-    let found = String::from_utf8_lossy(&found.stdout);
-    // `libs/common/src/ids.rs:/// ```no_run`; every second fence of a file closes a block.
+    let block = Regex::new(BLOCK)?;
     let mut packages = BTreeSet::new();
-    let mut open = None;
-    for (path, fence) in found.lines().filter_map(|line| line.split_once(':')) {
-        if open.take() == Some(path) {
-            continue;
-        }
-        open = Some(path);
-        let (_, words) = fence.split_once("```").unwrap_or_default();
-        let is_example = words.split(',').all(|word| EXAMPLE.contains(&word.trim()));
-        let package = path
-            .split_once("/src/")
-            .map_or(path, |(package, _)| package);
-        if is_example && root.join(package).join("src/lib.rs").is_file() {
+    for path in String::from_utf8_lossy(&found.stdout).lines() {
+        let text = fs::read_to_string(root.join(path))?;
+        let is_example = |words: &str| words.split(',').all(|it| EXAMPLE.contains(&it.trim()));
+        let has_example = block.captures_iter(&text).any(|it| is_example(&it[1]));
+        let package = path.split_once("/src/").map_or(path, |it| it.0);
+        if has_example && root.join(package).join("src/lib.rs").is_file() {
             packages.insert(format!("{package}/Cargo.toml"));
         }
     }

@@ -46,10 +46,7 @@ fn npm(package: &Path) -> anyhow::Result<()> {
 
 fn python(environment: &Path, requirements: &Path) -> anyhow::Result<()> {
     require("python3", "install Python 3.11 or later with venv")?;
-    if environment.exists() {
-        fs::remove_dir_all(environment)?;
-    }
-    let mut create = command("python3", ["-m", "venv"]);
+    let mut create = command("python3", ["-m", "venv", "--clear"]);
     create.arg(environment);
     succeed(create)?;
     let words = ["-m", "pip", "install", "--quiet", "--requirement"];

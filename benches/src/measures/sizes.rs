@@ -31,7 +31,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     // Without core, the others need other keys to be ready.
     let spec = |name| match name {
         "core" => backend.stack.service(name),
-        "gateway" => Ok(backend.trusting(backend.stack.gateway())),
+        "gateway" => Ok(backend.trusting(backend.stack.gateway()?)),
         service => Ok(backend.trusting(backend.stack.service(service)?)),
     };
     let specs: Vec<ServiceSpec> = SERVICES.into_iter().map(spec).collect::<Result<_, _>>()?;
@@ -138,9 +138,7 @@ fn time_to_ready(spec: &ServiceSpec) -> anyhow::Result<Duration> {
             service.kill()?;
             return Ok(took);
         }
-        if let Some(status) = service.exited()? {
-            return Err(service.exit_error(status));
-        }
+        service.check()?;
         ensure!(
             begin.elapsed() < READY_TIMEOUT,
             "{} was not ready within {} s: {response:?}",

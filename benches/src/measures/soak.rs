@@ -48,7 +48,7 @@ pub(super) fn run(bench: &Bench, backend: &mut Backend) -> anyhow::Result<Sectio
     let mut running = Vec::new();
     for name in SERVICES {
         let spec = match name {
-            "gateway" => stack.gateway(),
+            "gateway" => stack.gateway()?,
             service => stack.service(service)?,
         };
         running.push(bench.start(Cores::All, &spec)?);

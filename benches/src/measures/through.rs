@@ -26,7 +26,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let limited = |spec: ServiceSpec, limit: &&str| {
         spec.env(format!("QUARTET_LIMITS_{limit}_REQUESTS"), "10000000")
     };
-    let gateway = LIMITS.iter().fold(stack.gateway(), limited);
+    let gateway = LIMITS.iter().fold(stack.gateway()?, limited);
     let gateway = bench.start(Cores::Server, &gateway)?;
     let slugs = create_links(backend, "through")?;
     let redirects = Load::Cycle(slugs.iter().map(|slug| follow(slug)).collect(), CONNECTIONS);

@@ -76,7 +76,9 @@ fn is_race(error: &str) -> bool {
 
 /// The URL by which a service connects to the database as the role that serves requests.
 pub fn url(database: &PostgresUrl, service: &str, passwords: &Passwords) -> Result<PostgresUrl> {
-    role_url(database, service, passwords)
+    let password = passwords.0.get(service);
+    let password = password.with_context(|| format!("{service} has no database role"))?;
+    Ok(database.with_user(&format!("quartet_{}", service.replace('-', "_")), password))
 }
 
 /// The URL by which it migrates its schema, as the role that owns it.
@@ -85,11 +87,5 @@ pub fn owner_url(
     service: &str,
     passwords: &Passwords,
 ) -> Result<PostgresUrl> {
-    role_url(database, &format!("{service}-owner"), passwords)
-}
-
-fn role_url(database: &PostgresUrl, role: &str, passwords: &Passwords) -> Result<PostgresUrl> {
-    let password = passwords.0.get(role);
-    let password = password.with_context(|| format!("{role} has no database role"))?;
-    Ok(database.with_user(&format!("quartet_{}", role.replace('-', "_")), password))
+    url(database, &format!("{service}-owner"), passwords)
 }

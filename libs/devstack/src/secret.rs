@@ -45,7 +45,7 @@ pub fn write(path: &Path, secret: &str) -> Result<()> {
 }
 
 /// A file of its own for each call: threads and processes may write the same secret.
-fn partial(path: &Path, secret: &str) -> Result<NamedTempFile> {
+pub(crate) fn partial(path: &Path, secret: &str) -> Result<NamedTempFile> {
     let directory = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new()
         .recursive(true)

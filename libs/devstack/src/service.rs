@@ -204,9 +204,7 @@ impl Service {
     ) -> Result<()> {
         let deadline = Instant::now() + timeout;
         loop {
-            if let Some(status) = self.exited()? {
-                return Err(self.exit_error(status));
-            }
+            self.check()?;
             let Err(why) = probe() else {
                 return Ok(());
             };
@@ -231,9 +229,12 @@ impl Service {
         Ok(status)
     }
 
-    /// The error for an unexpected exit: name, status, last lines of the log.
-    pub fn exit_error(&self, status: ExitStatus) -> anyhow::Error {
-        self.error(&format!("stopped by itself ({status})"))
+    /// Fails if it has exited: the error has its name, the status and the last lines of the log.
+    pub fn check(&mut self) -> Result<()> {
+        match self.exited()? {
+            None => Ok(()),
+            Some(status) => Err(self.error(&format!("stopped by itself ({status})"))),
+        }
     }
 
     fn error(&self, what: &str) -> anyhow::Error {

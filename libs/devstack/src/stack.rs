@@ -3,6 +3,7 @@
 //! `cargo xtask up`, the benchmarks and the end-to-end tests all start from here
 //! and change single settings.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,13 +15,8 @@ use crate::roles::{self, Passwords};
 use crate::service::ServiceSpec;
 use crate::{port, secret};
 
-/// Shorter than in production: an open browser tab may hold a stream, and a
-/// developer waits for the shutdown.
-const GRACE_SECONDS: &str = "5";
-const PRIVATE_BUCKET: &str = "quartet-private";
-const PUBLIC_BUCKET: &str = "quartet-public";
-const STORE_ACCESS_KEY: &str = "quartet";
-const MASTER_KEY: &str = "core-master-key";
+/// The settings that this module chooses.
+const SETTINGS: &str = include_str!("stack.toml");
 
 /// Where the processes listen, all on loopback.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +83,7 @@ pub struct Stack {
     pub ports: Ports,
     pub database: PostgresUrl,
     pub passwords: Passwords,
-    /// Overrides of the settings that this module chooses.
+    /// Overrides of the settings in stack.toml.
     pub settings: Vec<Setting>,
 }
 
@@ -139,7 +135,7 @@ impl Stack {
 
     /// The key from which core derives its own keys, created if missing. Never print it.
     pub fn master_key(&self) -> Result<String> {
-        secret::load_or_create(&self.secrets(), MASTER_KEY)
+        secret::load_or_create(&self.secrets(), "core-master-key")
     }
 
     /// The secret that signs events between the services, created if missing. Never print it.
@@ -156,28 +152,18 @@ impl Stack {
 
     /// The development S3, with the buckets of media.
     pub fn store(&self) -> Result<ServiceSpec> {
-        let address = loopback(self.ports.store);
-        let settings = [
-            ("DEVSTORE_LISTEN", address.to_string()),
-            ("DEVSTORE_DATA", self.path("s3")),
-            ("DEVSTORE_ACCESS_KEY", STORE_ACCESS_KEY.into()),
-            ("DEVSTORE_SECRET_KEY", self.store_secret()?),
-            ("DEVSTORE_BUCKETS", PRIVATE_BUCKET.into()),
-            ("DEVSTORE_PUBLIC_BUCKETS", PUBLIC_BUCKET.into()),
-        ];
-        let spec = set(self.spec("quartet-devstore"), settings);
-        Ok(spec.ready_at(address, "/health"))
+        let spec = self.spec("devstore", &self.known()?)?;
+        Ok(spec.ready_at(loopback(self.ports.store), "/health"))
     }
 
     /// Migrates the schema of `core`, `media` or `links`, as its owner.
     pub fn migration(&self, service: &str) -> Result<ServiceSpec> {
         let url = roles::owner_url(&self.database, service, &self.passwords)?;
-        let spec = self.settings_of(service, 1)?;
-        let name = format!("quartet-{service} migrate");
+        let spec = self.settings_of(service, 1)?.arg("migrate");
         Ok(ServiceSpec {
-            log: self.spec(&format!("quartet-{service}-migrate")).log,
-            name,
-            ..set(spec, [("DATABASE_MIGRATE_URL", url.reveal())]).arg("migrate")
+            name: format!("quartet-{service} migrate"),
+            log: self.log(&format!("quartet-{service}-migrate")),
+            ..spec.env("QUARTET_DATABASE_MIGRATE_URL", url.reveal())
         })
     }
 
@@ -204,101 +190,92 @@ impl Stack {
     }
 
     /// The gateway in front of the first replica of each service.
-    pub fn gateway(&self) -> ServiceSpec {
-        let admin = loopback(self.ports.admin);
-        let address = |service| self.address(service, 1).to_string();
-        let settings = [
-            ("SERVER_LISTEN", loopback(self.ports.gateway).to_string()),
-            ("SERVER_ADMIN_LISTEN", admin.to_string()),
-            ("SERVER_SHUTDOWN_GRACE_SECONDS", GRACE_SECONDS.into()),
-            ("JWT_ISSUER", self.public_url()),
-            ("JWT_JWKS_URL", self.jwks_url()),
-            ("UPSTREAMS_CORE_ADDRESSES", address("core")),
-            ("UPSTREAMS_MEDIA_ADDRESSES", address("media")),
-            ("UPSTREAMS_LINKS_ADDRESSES", address("links")),
-        ];
-        let spec = set(self.spec("quartet-gateway"), settings);
-        self.with_settings(spec, "gateway")
-            .arg("serve")
-            .ready_at(admin, "/ready")
-    }
-
-    fn with_settings(&self, spec: ServiceSpec, service: &str) -> ServiceSpec {
-        let settings = self.settings.iter();
-        settings
-            .filter(|setting| setting.service == service)
-            .fold(spec, |spec, it| spec.env(&it.variable, &it.value))
+    pub fn gateway(&self) -> Result<ServiceSpec> {
+        let spec = self.spec("gateway", &self.known()?)?.arg("serve");
+        Ok(spec.ready_at(loopback(self.ports.admin), "/ready"))
     }
 
     fn settings_of(&self, service: &str, replica: u8) -> Result<ServiceSpec> {
-        let url = roles::url(&self.database, service, &self.passwords)?;
-        let mut settings = vec![
-            ("SERVER_LISTEN", self.address(service, replica).to_string()),
-            ("SERVER_SHUTDOWN_GRACE_SECONDS", GRACE_SECONDS.into()),
-            // The client IP comes from the gateway.
-            ("SERVER_TRUSTED_PROXIES", "127.0.0.0/8,::1/128".into()),
-            ("DATABASE_URL", url.reveal()),
-            ("JWT_ISSUER", self.public_url()),
-            ("EVENTS_SECRET", self.events_secret()?),
-        ];
-        if service != "core" {
-            settings.push(("JWT_JWKS_URL", self.jwks_url()));
-        }
-        let url = |service| format!("http://{}", self.address(service, 1));
-        settings.extend(match service {
-            "core" => {
-                self.master_key()?;
-                let file = self.secrets().join(MASTER_KEY);
-                vec![
-                    ("KEYS_MASTER_KEY_FILE", file.display().to_string()),
-                    ("EVENTS_MEDIA_URL", url("media")),
-                    ("EVENTS_LINKS_URL", url("links")),
-                ]
+        let database = roles::url(&self.database, service, &self.passwords)?;
+        let mut known = self.known()?;
+        known.extend([
+            ("listen", self.address(service, replica).to_string()),
+            ("database", database.reveal()),
+        ]);
+        self.spec(service, &known)
+    }
+
+    /// What stands for the names in braces in stack.toml. Secrets are created if missing.
+    fn known(&self) -> Result<Vec<(&'static str, String)>> {
+        // core reads it from its file.
+        self.master_key()?;
+        let ports = &self.ports;
+        Ok(vec![
+            ("gateway", ports.gateway.to_string()),
+            ("admin", ports.admin.to_string()),
+            ("core", ports.core.to_string()),
+            ("media", ports.media.to_string()),
+            ("links", ports.links.to_string()),
+            ("store", ports.store.to_string()),
+            ("public_url", self.public_url()),
+            ("root", self.root.display().to_string()),
+            ("events_secret", self.events_secret()?),
+            ("store_secret", self.store_secret()?),
+        ])
+    }
+
+    /// A process with its settings; of two for one name, the later counts.
+    fn spec(&self, service: &str, known: &[(&str, String)]) -> Result<ServiceSpec> {
+        let binary = format!("quartet-{service}");
+        let mut spec = ServiceSpec::new(&binary, self.programs.join(&binary), self.log(&binary));
+        let tables: BTreeMap<String, BTreeMap<String, String>> = toml::from_str(SETTINGS)?;
+        let shared = roles::SERVICES.contains(&service).then_some("services");
+        for table in shared.into_iter().chain([service]) {
+            let table = tables.get(table).with_context(|| format!("no `{table}`"))?;
+            for (variable, value) in table {
+                let fill = |text: String, (name, value): &(&str, String)| {
+                    text.replace(&format!("{{{name}}}"), value)
+                };
+                let value = known.iter().fold(value.clone(), fill);
+                spec = spec.env(format!("QUARTET_{variable}"), value);
             }
-            "media" => vec![
-                (
-                    "S3_ENDPOINT",
-                    format!("http://{}", loopback(self.ports.store)),
-                ),
-                ("S3_ACCESS_KEY", STORE_ACCESS_KEY.into()),
-                ("S3_SECRET_KEY", self.store_secret()?),
-                ("S3_PRIVATE_BUCKET", PRIVATE_BUCKET.into()),
-                ("S3_PUBLIC_BUCKET", PUBLIC_BUCKET.into()),
-            ],
-            _ => vec![
-                ("PUBLIC_SHORT_URL", format!("{}/s/", self.public_url())),
-                ("CLICKS_LOG_DIR", self.path("links/clicks")),
-            ],
-        });
-        let spec = set(self.spec(&format!("quartet-{service}")), settings);
-        Ok(self.with_settings(spec, service))
+        }
+        let own = self.settings.iter().filter(|it| it.service == service);
+        Ok(own.fold(spec, |spec, it| spec.env(&it.variable, &it.value)))
     }
 
-    fn jwks_url(&self) -> String {
-        format!("http://{}/.well-known/jwks.json", loopback(self.ports.core))
+    fn log(&self, process: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{process}.log"))
     }
-
-    fn path(&self, below: &str) -> String {
-        self.root.join(below).display().to_string()
-    }
-
-    fn spec(&self, binary: &str) -> ServiceSpec {
-        let log = self.root.join("logs").join(format!("{binary}.log"));
-        ServiceSpec::new(binary, self.programs.join(binary), log)
-    }
-}
-
-/// Adds settings by their variables, without the common prefix.
-fn set(
-    spec: ServiceSpec,
-    settings: impl IntoIterator<Item = (&'static str, String)>,
-) -> ServiceSpec {
-    let settings = settings.into_iter();
-    settings.fold(spec, |spec, (name, value)| {
-        spec.env(format!("QUARTET_{name}"), value)
-    })
 }
 
 fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ports, Stack};
+    use crate::roles::{Passwords, SERVICES};
+
+    #[test]
+    fn every_name_in_braces_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let stack = Stack {
+            programs: "/bin".into(),
+            root: directory.path().into(),
+            ports: Ports::CONTRACT,
+            database: "postgres://localhost".parse().unwrap(),
+            passwords: Passwords::random().unwrap(),
+            settings: Vec::new(),
+        };
+        let services = SERVICES.map(|service| stack.replica(service, 2).unwrap());
+        let others = [stack.store().unwrap(), stack.gateway().unwrap()];
+        for spec in services.into_iter().chain(others) {
+            assert!(spec.env.len() > 5, "{}", spec.name);
+            for (name, value) in spec.env {
+                assert!(!value.to_string_lossy().contains('{'), "{name:?}");
+            }
+        }
+    }
 }

@@ -133,7 +133,7 @@ impl Processes {
     pub(super) fn gateway(&self, options: &Options) -> ServiceSpec {
         let file = self.directory.join("gateway.toml");
         std::fs::write(&file, gateway_file(options)).unwrap();
-        self.named("gateway", self.stack.gateway())
+        self.named("gateway", self.stack.gateway().unwrap())
             .env("QUARTET_CONFIG", file)
     }
 

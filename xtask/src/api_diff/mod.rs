@@ -66,21 +66,17 @@ impl Change {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let root = workspace::root();
     let mut breaks = false;
-    for service in SERVICES {
-        if args
-            .service
-            .as_ref()
-            .is_none_or(|selected| selected == service)
-        {
-            let against = match &args.against {
-                Some(named) => named.clone(),
-                None => git::last_release(&root, service)?.unwrap_or_else(|| FIRST.to_owned()),
-            };
-            let changes = changes(&root, service, &against)?;
-            println!("{service} since {against}:");
-            print(&changes, args.all);
-            breaks |= changes.iter().any(|change| change.breaking);
-        }
+    let selected = args.service.as_deref();
+    let is_selected = |service: &&str| selected.is_none_or(|it| it == *service);
+    for service in SERVICES.into_iter().filter(is_selected) {
+        let against = match &args.against {
+            Some(named) => named.clone(),
+            None => git::last_release(&root, service)?.unwrap_or_else(|| FIRST.to_owned()),
+        };
+        let changes = changes(&root, service, &against)?;
+        println!("{service} since {against}:");
+        print(&changes, args.all);
+        breaks |= changes.iter().any(|change| change.breaking);
     }
     ensure!(
         args.allow_breaking || !breaks,
@@ -93,21 +89,14 @@ fn print(changes: &[Change], all: bool) {
     if changes.is_empty() {
         println!("  no change");
     }
-    for change in changes.iter().filter(|change| all || change.breaking) {
-        let severity = if change.breaking {
-            "BREAKING  "
-        } else {
-            "compatible"
-        };
-        println!(
-            "  {severity} {} {}: {}",
-            change.pointer, change.rule, change.what
-        );
+    let shown = |change: &&Change| all || change.breaking;
+    for change in changes.iter().filter(shown) {
+        let (pointer, rule, what) = (&change.pointer, &change.rule, &change.what);
+        let breaking = change.breaking.then_some("BREAKING  ");
+        let severity = breaking.unwrap_or("compatible");
+        println!("  {severity} {pointer} {rule}: {what}");
     }
-    let hidden = changes
-        .iter()
-        .filter(|change| !all && !change.breaking)
-        .count();
+    let hidden = changes.len() - changes.iter().filter(shown).count();
     if hidden > 0 {
         println!("  {hidden} compatible changes; --all lists them");
     }
@@ -126,10 +115,7 @@ pub(crate) fn changes(root: &Path, service: &str, against: &str) -> anyhow::Resu
     if service == "links" && at(root, &commit, GRAPHQL_SCHEMA)?.is_some() {
         changes.extend(graphql(root, &commit)?);
     }
-    changes.sort_by(|a, b| {
-        let key = |it: &Change| (Reverse(it.breaking), it.pointer.clone(), it.rule.clone());
-        key(a).cmp(&key(b))
-    });
+    changes.sort_by_key(|it| (Reverse(it.breaking), it.pointer.clone(), it.rule.clone()));
     changes.dedup();
     Ok(changes)
 }

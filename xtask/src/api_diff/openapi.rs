@@ -38,14 +38,7 @@ const RULES: [(&str, &str, &str); 8] = [
 
 pub(super) fn compare(old: &Value, new: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
-    let read = |document| {
-        Reader {
-            document,
-            open: Vec::new(),
-        }
-        .document()
-    };
-    read(old).compare("", &read(new), &mut changes);
+    Reader::document(old).compare("", &Reader::document(new), &mut changes);
     changes
 }
 
@@ -60,7 +53,7 @@ enum Side {
     Response,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Effect {
     Narrower,
     Wider,
@@ -115,12 +108,11 @@ impl Node {
     }
 
     fn breaks(&self, effect: Effect) -> bool {
-        let breaking = if self.side == Side::Response {
-            Effect::Wider
-        } else {
-            Effect::Narrower
-        };
-        effect == Effect::Unclear || effect == breaking
+        match effect {
+            Effect::Narrower => self.side != Side::Response,
+            Effect::Wider => self.side == Side::Response,
+            Effect::Unclear => true,
+        }
     }
 
     /// The change of a part that is new or has been removed.
@@ -198,13 +190,15 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn document(mut self) -> Node {
+    fn document(document: &'a Value) -> Node {
+        let open = Vec::new();
+        let mut this = Self { document, open };
         let mut node = Node::new("document", Side::Request);
-        for (path, item) in members(&self.document["paths"]) {
+        for (path, item) in members(&document["paths"]) {
             for (method, operation) in members(item) {
                 if METHODS.contains(&method.as_str()) {
                     let name = format!("{} {path}", method.to_uppercase());
-                    node.parts.insert(name, self.operation(operation));
+                    node.parts.insert(name, this.operation(operation));
                 }
             }
         }

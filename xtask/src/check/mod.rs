@@ -82,13 +82,7 @@ fn alerts() -> anyhow::Result<()> {
 
 /// The files of the tree that git tracks or would add.
 fn tracked(root: &std::path::Path, patterns: &[&str]) -> anyhow::Result<Vec<String>> {
-    let list = [
-        "ls-files",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "-z",
-        "--",
-    ];
-    git::files(root, &[&list[..], patterns].concat())
+    let own = ["ls-files", "--cached", "--others"];
+    let not_ignored = ["--exclude-standard", "-z", "--"];
+    git::files(root, &[&own, &not_ignored, patterns].concat())
 }

@@ -21,7 +21,7 @@ use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use quartet_devstack::workspace;
 
-use crate::cargo::{SERVICES, cargo, command, status, succeed};
+use crate::cargo::{SERVICES, cargo, status, succeed};
 use crate::git;
 use crate::test::Environment;
 use previous::PreviousRelease;
@@ -83,20 +83,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         "{reference} has no service `{service}`, so there is nothing to break"
     );
     println!("Building {reference}");
-    let (services, tests) = previous.build()?;
+    previous.build()?;
     println!("Building today's {service}");
     let package = format!("quartet-{service}");
     succeed(cargo(["build", "--package", &package]))?;
     let directory = previous.scratch();
-    let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory)?;
     let contract = Contract {
         service,
-        previous,
-        services,
-        tests,
+        program: previous.program(&package),
+        released: directory.join("released"),
         today: directory.join("today"),
+        previous,
     };
+    fs::copy(&contract.program, &contract.released)
+        .with_context(|| format!("the last release has no {package}"))?;
     fs::copy(workspace::binary(&package)?, &contract.today).context("copy today's binary")?;
     let environment = Environment::start()?;
     let mut broken = Vec::new();
@@ -136,51 +137,34 @@ fn steps(args: &Args, root: &Path) -> Vec<Step> {
 struct Contract<'a> {
     service: &'a str,
     previous: PreviousRelease,
-    /// The programs of the last release, and its end-to-end tests.
-    services: Vec<PathBuf>,
-    tests: PathBuf,
-    /// A copy of today's binary, which another build could replace in the meantime.
+    /// Where the tests of the release find the service.
+    program: PathBuf,
+    /// Copies of its two builds; another build could replace today's in the meantime.
+    released: PathBuf,
     today: PathBuf,
 }
 
 impl Contract<'_> {
-    /// The tests of the last release, with the binaries of a step in the layout that the tests of
-    /// any release expect: the services where `target/debug` has them, the test program in `deps`.
-    /// The release needs to know nothing about it, so that any commit can be compared with.
+    /// The tests of the last release, with the binary of a step in the place of the service. The
+    /// release needs to know nothing about it, so that any commit can be compared with.
     fn tests(&self, step: Step, root: &Path) -> anyhow::Result<Command> {
         // The tests check responses of today's service against its document of today, so that
         // additions to a response are not a breach.
         let document = (step == Step::Binary).then_some(root);
         self.previous.describe(self.service, document)?;
-        let directory = self.previous.scratch().join(format!("{step:?}"));
-        let replaced = directory.join(format!("quartet-{}", self.service));
-        fs::create_dir_all(directory.join("deps"))?;
-        for program in &self.services {
-            let name = program.file_name().context("a program without a name")?;
-            let place = directory.join(name);
-            match step {
-                Step::Binary if place == replaced => symlink(&self.today, place)?,
-                Step::Schema if place == replaced => {
-                    fs::write(&place, script(&self.today, program))?;
-                    fs::set_permissions(place, fs::Permissions::from_mode(0o755))?;
-                }
-                _ => symlink(program, place)?,
+        // Removed, not overwritten: cargo has linked it to a file of its own, and puts the link back
+        // at the next build.
+        fs::remove_file(&self.program)?;
+        match step {
+            Step::Baseline => symlink(&self.released, &self.program)?,
+            Step::Binary => symlink(&self.today, &self.program)?,
+            Step::Schema => {
+                fs::write(&self.program, script(&self.today, &self.released))?;
+                fs::set_permissions(&self.program, fs::Permissions::from_mode(0o755))?;
             }
         }
-        ensure!(
-            replaced.exists(),
-            "the last release has no quartet-{}",
-            self.service
-        );
-        // The test program looks beside itself, past symbolic links: it has to be a copy.
-        let program = directory.join("deps/it");
-        fs::copy(&self.tests, &program)?;
-        let package = self.previous.source().join("tests");
-        let mut tests = command(program, [CONCURRENCY]);
-        // As cargo sets it: the tests find the source tree by it.
-        tests
-            .env("CARGO_MANIFEST_DIR", &package)
-            .current_dir(package);
+        let mut tests = self.previous.tests();
+        tests.args(["--", CONCURRENCY]);
         if step == Step::Binary {
             tests.args(["--skip", OWN_DOCUMENTS]);
             for (test, reason) in exceptions(root, self.service)? {

@@ -2,10 +2,9 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context as _, bail};
 
 use super::document;
 use crate::cargo::{STACK, command, packages, remove_cargo_environment, succeed};
@@ -78,74 +77,35 @@ impl PreviousRelease {
         Ok(())
     }
 
-    /// Builds its services and its end-to-end tests; returns their programs.
-    pub(super) fn build(&self) -> anyhow::Result<(Vec<PathBuf>, PathBuf)> {
-        let mut words = vec!["build", "--bins"];
-        words.extend(packages(STACK));
-        let services = self.build_programs(&words)?;
-        let words = [
-            "test",
-            "--no-run",
-            "--package",
-            "quartet-e2e",
-            "--test",
-            "it",
-        ];
-        let tests = self.build_programs(&words)?;
-        let mut tests = tests.into_iter().filter(|(name, _)| name == "it");
-        let (_, tests) = tests.next().context("it has no end-to-end tests")?;
-        Ok((services.into_iter().map(|(_, path)| path).collect(), tests))
+    /// Builds its services and its end-to-end tests.
+    pub(super) fn build(&self) -> anyhow::Result<()> {
+        let mut services = self.cargo(&["build", "--bins"]);
+        services.args(packages(STACK));
+        succeed(services)?;
+        let mut tests = self.tests();
+        tests.arg("--no-run");
+        succeed(tests)
     }
 
-    /// Runs the cargo of the release; returns the name and the path of each program it built.
-    fn build_programs(&self, words: &[&str]) -> anyhow::Result<Vec<(String, PathBuf)>> {
-        let messages = self.directory.join("messages.json");
-        // rustup selects the toolchain by the source tree. The target directory is a separate one,
-        // so that today's binaries stay what they are.
+    /// Its end-to-end tests.
+    pub(super) fn tests(&self) -> Command {
+        self.cargo(&["test", "--package=quartet-e2e", "--test=it"])
+    }
+
+    /// A program that it built, where its tests find it.
+    pub(super) fn program(&self, package: &str) -> PathBuf {
+        self.directory.join("target/debug").join(package)
+    }
+
+    /// The cargo of the release: rustup selects the toolchain by the source tree. The target
+    /// directory is a separate one, so that today's binaries stay what they are.
+    fn cargo(&self, words: &[&str]) -> Command {
         let mut cargo = command("cargo", words);
         cargo
-            .arg("--message-format=json-render-diagnostics")
             .current_dir(self.source())
             .env("CARGO_TARGET_DIR", self.directory.join("target"))
-            .env_remove("RUSTUP_TOOLCHAIN")
-            .stdout(File::create(&messages)?);
+            .env_remove("RUSTUP_TOOLCHAIN");
         remove_cargo_environment(&mut cargo);
-        succeed(cargo)?;
-        programs(&fs::read_to_string(messages)?)
-    }
-}
-
-/// The programs among the messages of cargo.
-fn programs(messages: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
-    let mut programs = Vec::new();
-    for line in messages.lines() {
-        let message: Value = serde_json::from_str(line).context("read the messages of cargo")?;
-        let name = message["target"]["name"].as_str();
-        if let (Some(name), Some(path)) = (name, message["executable"].as_str()) {
-            programs.push((name.to_owned(), path.into()));
-        }
-    }
-    ensure!(!programs.is_empty(), "cargo built no program");
-    Ok(programs)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::programs;
-
-    #[test]
-    fn programs_are_found_among_the_messages_of_cargo() {
-        let messages = concat!(
-            r#"{"reason":"compiler-artifact","target":{"name":"serde"},"executable":null}"#,
-            "\n",
-            r#"{"reason":"build-script-executed","package_id":"a"}"#,
-            "\n",
-            r#"{"reason":"compiler-artifact","target":{"name":"it"},"executable":"/t/deps/it-1"}"#,
-            "\n",
-            r#"{"reason":"build-finished","success":true}"#,
-        );
-        let expected = ("it".into(), "/t/deps/it-1".into());
-        assert_eq!(programs(messages).unwrap(), [expected]);
-        assert!(programs(r#"{"reason":"build-finished","success":true}"#).is_err());
+        cargo
     }
 }

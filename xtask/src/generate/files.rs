@@ -48,23 +48,20 @@ pub(super) fn write(fresh: &Path, root: &Path, only: &[String]) -> anyhow::Resul
 
 /// The files below a directory by their path from `base`; none if it does not exist.
 fn names(base: &Path, directory: &str) -> anyhow::Result<Vec<String>> {
+    let inner = base.join(directory);
     let mut names = Vec::new();
-    let mut pending = vec![directory.to_owned()];
-    while let Some(directory) = pending.pop() {
-        let inner = base.join(&directory);
-        if !inner.exists() {
-            continue;
-        }
-        for entry in fs::read_dir(&inner).with_context(|| inner.display().to_string())? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let path = format!("{directory}/{name}");
-            let path = path.trim_start_matches('/').to_owned();
-            if !entry.file_type()?.is_dir() {
-                names.push(path);
-            } else if name != COMPILED_PYTHON {
-                pending.push(path);
-            }
+    if !inner.exists() {
+        return Ok(names);
+    }
+    for entry in fs::read_dir(&inner).with_context(|| inner.display().to_string())? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = format!("{directory}/{name}");
+        let path = path.trim_start_matches('/');
+        if !entry.file_type()?.is_dir() {
+            names.push(path.to_owned());
+        } else if name != COMPILED_PYTHON {
+            names.extend(self::names(base, path)?);
         }
     }
     Ok(names)

@@ -2,29 +2,20 @@
 
 use anyhow::{Context as _, ensure};
 use semver::Version;
-
-/// The line in the section `[package]` with the version.
-fn line(text: &str) -> Option<&str> {
-    let package = text.split("[package]").nth(1)?;
-    let package = package.split("\n[").next()?;
-    package
-        .lines()
-        .find(|line| line.starts_with("version = \""))
-}
+use toml::{Table, Value};
 
 pub(super) fn version(text: &str) -> anyhow::Result<Version> {
-    let line = line(text).context("Cargo.toml has no version of its own")?;
-    let quoted = line.split('"').nth(1).unwrap_or_default();
-    quoted
-        .parse()
-        .with_context(|| format!("the version `{quoted}`"))
+    let manifest: Table = text.parse()?;
+    let version = manifest.get("package").and_then(|it| it.get("version"));
+    let version = version.and_then(Value::as_str);
+    let version = version.context("Cargo.toml has no version of its own")?;
+    Ok(version.parse()?)
 }
 
-pub(super) fn with_version(text: &str, version: &Version) -> anyhow::Result<String> {
-    let line = line(text).context("Cargo.toml has no version of its own")?;
-    ensure!(
-        text.matches(line).count() == 1,
-        "`{line}` occurs twice in Cargo.toml"
-    );
-    Ok(text.replace(line, &format!("version = \"{version}\"")))
+/// The same text with another version: comments and order are kept.
+pub(super) fn with_version(text: &str, new: &Version) -> anyhow::Result<String> {
+    let line = format!("version = \"{}\"\n", version(text)?);
+    let lines = text.split_inclusive('\n').filter(|it| *it == line).count();
+    ensure!(lines == 1, "Cargo.toml has {lines} lines `{}`", line.trim());
+    Ok(text.replace(&format!("\n{line}"), &format!("\nversion = \"{new}\"\n")))
 }

@@ -16,6 +16,8 @@ use semver::Version;
 use crate::cargo::{SERVICES, cargo, succeed};
 use crate::{api_diff, contract, generate, git};
 
+const NEXT_STEPS: &str = include_str!("next-steps.txt");
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[arg(value_parser = SERVICES)]
@@ -34,7 +36,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         print!("{}", release.notes()?);
     } else {
         release.prepare()?;
-        print!("{}", release.next_steps());
+        let steps = NEXT_STEPS.replace("{service}", &release.service);
+        print!(
+            "{}",
+            steps.replace("{version}", &release.version.to_string())
+        );
     }
     Ok(())
 }
@@ -130,21 +136,6 @@ impl Release {
              new {kind} version"
         );
         Ok(())
-    }
-
-    fn next_steps(&self) -> String {
-        let (service, version) = (&self.service, &self.version);
-        let tag = format!("{service}-v{version}");
-        format!(
-            "\nReview the changes, then:\n\
-             \n\
-             \x20 git commit --all --message \"Release {service} {version}\"\n\
-             \x20 git push\n\
-             \x20 git tag --annotate {tag} --message \"{service} {version}\"\n\
-             \x20 git push origin {tag}\n\
-             \n\
-             The tag builds and signs the image and creates the release page.\n"
-        )
     }
 
     /// The change notes of the version, if the whole tree is at it.

@@ -23,8 +23,6 @@ pub(crate) use running::RunningStack;
 pub(crate) const POSTGRES_PORT: u16 = 5433;
 /// Keeps the highest port within 16 bits.
 const MAX_OFFSET: i64 = 50_000;
-/// Seven ports, for the tests of this command; the usual ones are part of the contract.
-const PORTS_VARIABLE: &str = "XTASK_UP_PORTS";
 /// The account is that of the tour in the README, which may be next.
 const WELCOME: &str = include_str!("welcome.txt");
 
@@ -46,7 +44,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let root = data_root();
     let lock = lock::take(&root)?;
-    let (ports, postgres_port) = ports(args.port_offset)?;
+    let ports = Ports::CONTRACT.moved_by(args.port_offset);
+    let postgres_port = POSTGRES_PORT + args.port_offset;
     let mut options = kept_postgres(&root, postgres_port, &lock);
     if let Some(url) = env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
         options.named = Some(url.parse().context("DATABASE_URL")?);
@@ -111,30 +110,8 @@ fn require_ports(ports: &Ports, postgres: Option<u16>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ports(offset: u16) -> anyhow::Result<(Ports, u16)> {
-    let (ports, postgres) = match env::var(PORTS_VARIABLE) {
-        Err(_) => (Ports::CONTRACT, POSTGRES_PORT),
-        Ok(text) => {
-            let numbers = text
-                .split(',')
-                .map(str::parse::<u16>)
-                .collect::<Result<Vec<_>, _>>();
-            let numbers = numbers.context(PORTS_VARIABLE)?;
-            let (usual, postgres) = numbers.split_first_chunk().context(PORTS_VARIABLE)?;
-            (
-                Ports::new(*usual),
-                *postgres.first().context(PORTS_VARIABLE)?,
-            )
-        }
-    };
-    Ok((ports.moved_by(offset), postgres.saturating_add(offset)))
-}
-
 /// Removes all development data, and prints what.
 fn wipe(root: &Path, options: &Options) -> anyhow::Result<()> {
-    for directory in options.data_directories() {
-        println!("Removing {}", directory.display());
-    }
     options.wipe()?;
     for entry in fs::read_dir(root)? {
         let path = entry?.path();

@@ -41,7 +41,7 @@ impl RunningStack {
         for service in SERVICES {
             this.launch(this.stack.service(service)?)?;
         }
-        this.launch(this.stack.gateway())?;
+        this.launch(this.stack.gateway()?)?;
         this.wait_ready(1)?;
         Ok(this)
     }
@@ -76,15 +76,8 @@ impl RunningStack {
     }
 
     fn first_failure(&mut self) -> anyhow::Result<()> {
-        if let Some(error) = self.postgres.failure()? {
-            return Err(error);
-        }
-        for service in &mut self.services {
-            if let Some(status) = service.exited()? {
-                return Err(service.exit_error(status));
-            }
-        }
-        Ok(())
+        self.postgres.check()?;
+        self.services.iter_mut().try_for_each(Service::check)
     }
 
     /// The gateway first, so that it routes no request to a stopped service; Postgres last.

@@ -7,7 +7,7 @@ const MANIFEST: &str = "[package]\nname = \"quartet-core\"\nversion = \"0.2.0\"\
 const RELEASED: &str = "# Notes\n\n## [Unreleased]\n\n## [0.2.0] - 2026-12-24\n\n- Pictures.\n";
 
 /// A service at 0.2.0 in a git repository without a release.
-fn tree(notes: &str) -> Sandbox {
+pub(crate) fn tree(notes: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let service = sandbox.root().join("services/core");
     fs::create_dir_all(&service).unwrap();

@@ -14,10 +14,14 @@ use quartet_devstack::{port, workspace};
 use crate::fake;
 
 const TIMEOUT: Duration = Duration::from_mins(1);
+/// Of the gateway, its admin side, core, media, links, the store and Postgres.
+const USUAL_PORTS: [u16; 7] = [8080, 9080, 8081, 8082, 8083, 9000, 5433];
 
 /// A separate source tree with a copy of xtask and fakes of the services.
 pub(crate) struct Sandbox {
     root: PathBuf,
+    /// What is added to the usual ports, so that all of them are free.
+    pub(crate) offset: u16,
     pub(crate) ports: [u16; 7],
 }
 
@@ -39,8 +43,17 @@ impl Sandbox {
             fs::write(&program, fake::SCRIPT).unwrap();
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let ports = [(); 7].map(|()| port::free().unwrap());
-        Self { root, ports }
+        loop {
+            let offset = port::free().unwrap() - USUAL_PORTS[0];
+            let ports = USUAL_PORTS.map(|port| port + offset);
+            if !ports.iter().any(|&port| port::is_taken(port)) {
+                return Self {
+                    root,
+                    offset,
+                    ports,
+                };
+            }
+        }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -57,12 +70,19 @@ impl Sandbox {
     }
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Run {
-        let ports = self.ports.map(|port| port.to_string()).join(",");
-        let mut child = Command::new(self.root.join("target/debug/xtask"))
-            .args(arguments)
+        let mut command = Command::new(self.root.join("target/debug/xtask"));
+        command.args(arguments);
+        if arguments[0] == "up" && !arguments.contains(&"--port-offset") {
+            command.args(["--port-offset", &self.offset.to_string()]);
+        }
+        // A test may put programs there.
+        let programs = std::iter::once(self.root.join("bin"));
+        let path = std::env::var_os("PATH").unwrap();
+        let path = std::env::join_paths(programs.chain(std::env::split_paths(&path))).unwrap();
+        let mut child = command
+            .env("PATH", path)
             .env("CARGO_MANIFEST_DIR", &self.root)
             .env("CARGO", "true")
-            .env("XTASK_UP_PORTS", ports)
             .env(fake::PROGRAM, std::env::current_exe().unwrap())
             .env_remove("DATABASE_URL")
             .stdin(Stdio::null())

@@ -146,7 +146,8 @@ fn an_offset_moves_every_port() {
         // One that another process holds is as taken.
         holders.extend(TcpListener::bind(("127.0.0.1", moved)));
     }
-    let (status, errors) = sandbox.start(&["up", "--port-offset", "1"]).end();
+    let offset = (sandbox.offset + 1).to_string();
+    let (status, errors) = sandbox.start(&["up", "--port-offset", &offset]).end();
     assert_eq!(status.code(), Some(1));
     for process in [GATEWAY, MEDIA, POSTGRES] {
         let moved = sandbox.ports[process] + 1;

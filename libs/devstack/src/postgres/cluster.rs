@@ -192,13 +192,11 @@ impl Cluster {
             }
         }
         self.create(&fresh)?;
-        let password_file = self.data.with_file_name("first-password");
-        secret::write(&password_file, &self.password)?;
-        if let Some(user) = &self.user {
-            user.own(&password_file)?;
-        }
+        // Removes itself.
+        let password = secret::partial(&fresh, &self.password)?;
+        self.own(password.path())?;
         let spec = self.spec("initdb").arg("-D").arg(&fresh);
-        let mut spec = spec.arg("--pwfile").arg(&password_file);
+        let mut spec = spec.arg("--pwfile").arg(password.path());
         // A password sent in clear over loopback is enough for tests: with hundreds of short
         // connections the clients' share of SCRAM would cost more than the tests.
         let safety: &[&str] = if self.scratch.is_some() {
@@ -208,9 +206,7 @@ impl Cluster {
         };
         let words = ["--username", SUPERUSER, "--encoding=UTF8", "--locale=C"];
         spec.args.extend(words.iter().chain(safety).map(Into::into));
-        let outcome = spec.run();
-        let _ = fs::remove_file(&password_file);
-        outcome?;
+        spec.run()?;
         fs::rename(&fresh, &self.data).with_context(|| format!("rename {}", fresh.display()))
     }
 
@@ -220,7 +216,11 @@ impl Cluster {
             .mode(0o700)
             .create(directory)
             .with_context(|| format!("create {}", directory.display()))?;
-        self.user.iter().try_for_each(|user| user.own(directory))
+        self.own(directory)
+    }
+
+    fn own(&self, path: &Path) -> Result<()> {
+        self.user.iter().try_for_each(|user| user.own(path))
     }
 
     /// One of the server's programs, as the right user.

@@ -141,13 +141,9 @@ impl Postgres {
         psql::run_file(&self.psql, url, file, atomic, environment)
     }
 
-    /// The error of a server that was started here and has exited by itself.
-    pub fn failure(&mut self) -> Result<Option<anyhow::Error>> {
-        let Some(server) = &mut self.server else {
-            return Ok(None);
-        };
-        let status = server.exited()?;
-        Ok(status.map(|status| server.exit_error(status)))
+    /// Fails if a server that was started here has exited by itself.
+    pub fn check(&mut self) -> Result<()> {
+        self.server.as_mut().map_or(Ok(()), Service::check)
     }
 
     /// Fast shutdown (SIGINT): sessions are cut, everything is written. The

@@ -61,6 +61,7 @@ impl Options {
     pub fn wipe(&self) -> Result<()> {
         for directory in self.data_directories() {
             pid_file::stop_leftover(&directory.join("data"), self.say)?;
+            (self.say)(&format!("Removing {}", directory.display()));
             fs::remove_dir_all(&directory)
                 .with_context(|| format!("remove {}", directory.display()))?;
             // Outside `root` the directory has a parent of its own; `root` itself is not empty.

@@ -39,7 +39,7 @@ pub(crate) struct Backend {
 
 impl Backend {
     pub(crate) fn start(bench: &Bench) -> anyhow::Result<Self> {
-        let root = bench.work().join("quartet");
+        let root = bench.work.join("quartet");
         let options = Options {
             say: |line| println!("  {line}"),
             cancel: bench.cancel.clone(),

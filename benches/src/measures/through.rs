@@ -5,7 +5,7 @@ use quartet_devstack::ServiceSpec;
 
 use super::peers::Setup;
 use super::redirect::{create_links, follow};
-use super::{CONNECTIONS, GUARDED, USERS, load_of_users};
+use super::{CONNECTIONS, GUARDED, USERS};
 use crate::backend::{Backend, User};
 use crate::bench::{Bench, Cores};
 use crate::load::{Load, Request};
@@ -17,8 +17,9 @@ const LIMITS: [&str; 4] = ["CORE", "MEDIA", "LINKS", "REDIRECTS"];
 const REFERENCE: &str = "guarded, tiny upstream";
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
-    let guarded = Setup::new(bench, &backend.issuer)?.gateway(EdDSA)?;
-    let things = load_of_users(&backend.issuer, EdDSA, GUARDED)?;
+    let setup = Setup::new(bench)?;
+    let guarded = setup.gateway(EdDSA)?;
+    let things = setup.load(EdDSA, GUARDED)?;
 
     let stack = &backend.stack;
     let _core = bench.start(Cores::Others, &stack.service("core")?)?;
@@ -54,13 +55,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let pace = bench.plan.pace();
     let results = alternate(bench, pace, &rows)?;
     Ok(Section {
-        title: "Through the gateway",
-        how: format!(
-            "{} rounds of {} s, {CONNECTIONS} connections. The gateway has one core; links, core, Postgres {}, the tiny \
-             upstream and the load share the others. CPU time is that of the gateway. Guarded verifies an EdDSA token, \
-             as `users/me` does; all rows count a limit and write the access log.",
-            pace.rounds, pace.seconds, backend.version
-        ),
+        text: format!(include_str!("through.md"), pace, CONNECTIONS, backend.version),
         table: Table::of_results(&results, "request", "guarded", REFERENCE),
         notes: vec![
             "A row whose core is not busy was limited by the services or the load on the other cores: compare CPU time."

@@ -94,14 +94,15 @@ impl<'r> Row<'r> {
         let run = Box::new(run);
         Self { name, run }
     }
-
-    pub(crate) fn run(&self, seconds: u32) -> anyhow::Result<Round> {
-        (self.run)(seconds)
-    }
 }
 
 /// The rounds of each row.
 pub(crate) struct Results(pub(crate) Vec<(&'static str, Rounds)>);
+
+/// Runs each row for a moment: caches and connections of servers are then as they stay.
+pub(crate) fn warm_up(rows: &[Row<'_>]) -> anyhow::Result<()> {
+    rows.iter().try_for_each(|row| (row.run)(1).map(drop))
+}
 
 /// Runs everything once per round, each round in a different order.
 pub(crate) fn alternate(bench: &Bench, pace: Pace, rows: &[Row<'_>]) -> anyhow::Result<Results> {
@@ -114,7 +115,7 @@ pub(crate) fn alternate(bench: &Bench, pace: Pace, rows: &[Row<'_>]) -> anyhow::
         for step in 0..rows.len() {
             bench.require_running()?;
             let index = (number + step) % rows.len();
-            all[index].1.0.push(rows[index].run(pace.seconds)?);
+            all[index].1.0.push((rows[index].run)(pace.seconds)?);
         }
     }
     Ok(Results(all))

@@ -11,7 +11,7 @@ use super::{CONNECTIONS, GUARDED, PLAIN, USERS};
 use crate::bench::Bench;
 use crate::load::Request;
 use crate::report::{Section, Table};
-use crate::rounds::{Results, Row, alternate};
+use crate::rounds::{Results, Row, alternate, warm_up};
 
 /// The shortest line that describes a request.
 const LINE_BYTES: u64 = 40;
@@ -37,9 +37,7 @@ const PAIRS: [(&str, &str); 8] = [
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     let (rows, skipped) = start_all(&Setup::new(bench)?)?;
-    for row in &rows {
-        row.run(1)?;
-    }
+    warm_up(&rows)?;
     let pace = bench.plan.pace();
     let results = alternate(bench, pace, &rows)?;
     let mut notes = notes(bench, &results);
@@ -81,7 +79,7 @@ fn start_all<'a>(setup: &Setup<'a>) -> anyhow::Result<(Vec<Row<'a>>, Vec<&'stati
     for (name, proxy, algorithm, guarded) in [
         ("quartet-gateway, EdDSA", setup.gateway(EdDSA), EdDSA, true),
         (OWN, setup.gateway(HS256), HS256, true),
-        (GENERAL, setup.general_gateway(HS256), HS256, true),
+        (GENERAL, setup.gateway_with(HS256, false, 1), HS256, true),
         (TWO_CORES, setup.gateway_with(HS256, true, 2), HS256, true),
         (OWN_PLAIN, setup.gateway(EdDSA), EdDSA, false),
         (EMPTY, setup.empty_pingora(), HS256, false),

@@ -44,7 +44,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
         anyhow::Ok(after)
     };
     measure("kept alive, direct path", setup.gateway(HS256)?, &kept)?;
-    let general = setup.general_gateway(HS256)?;
+    let general = setup.gateway_with(HS256, false, 1)?;
     measure("kept alive, general path", general, &kept)?;
     if let Ok(nginx) = setup.nginx() {
         measure("kept alive, nginx", nginx, &kept)?;

@@ -18,7 +18,7 @@ const OWN: &str = "quartet-gateway, HS256";
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     let setup = Setup::new(bench)?;
     let direct = setup.gateway(HS256)?;
-    let general = setup.general_gateway(HS256)?;
+    let general = setup.gateway_with(HS256, false, 1)?;
     let nginx = setup.nginx().ok();
     let requests = setup.requests(HS256, GUARDED)?;
     let pace = bench.plan.pace();

@@ -24,9 +24,7 @@ const PERMITS: f64 = 1.0;
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let core = bench.start(Cores::Server, &backend.stack.service("core")?)?;
     let port = backend.stack.ports.core;
-    let users = (0..USERS)
-        .map(|number| User::sign_up(port, &format!("login{number}")))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let users = User::sign_up_all(port, "login", USERS)?;
     let hash = backend.query("SELECT hash FROM core.passwords LIMIT 1")?;
     let params = parameters(&hash).context("the parameters of a stored hash")?;
     let logins = Load::Cycle(users.iter().map(User::login).collect(), LOGINS);

@@ -84,12 +84,7 @@ impl<'a> Setup<'a> {
         self.gateway_with(algorithm, true, 1)
     }
 
-    /// The gateway without the direct path.
-    pub(super) fn general_gateway(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
-        self.gateway_with(algorithm, false, 1)
-    }
-
-    /// The gateway with public keys, or with a shared secret.
+    /// The gateway with public keys or a shared secret, with or without the direct path, on so many cores.
     pub(super) fn gateway_with(
         &self,
         algorithm: Algorithm,

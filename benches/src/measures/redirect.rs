@@ -15,7 +15,7 @@ use crate::bench::{Bench, Cores};
 use crate::load::{Load, Request, Requests, Response, count};
 use crate::paced;
 use crate::report::{Section, Table};
-use crate::rounds::{Results, Round, Row, alternate, median};
+use crate::rounds::{Results, Round, Row, alternate, median, warm_up};
 
 const LINKS: usize = 100;
 const TARGET: &str = "https://example.com/a/page/that/was/shared";
@@ -65,9 +65,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         Row::new(GROUP, |seconds| clicks.meanwhile(|| run(&group, seconds))),
         Row::new(BARE, |seconds| run(&bare, seconds)),
     ];
-    for row in &rows {
-        row.run(1)?;
-    }
+    warm_up(&rows)?;
     clicks.rates.take();
     let pace = bench.plan.slow_pace();
     let results = alternate(bench, pace, &rows)?;

@@ -57,10 +57,7 @@ pub(super) fn run(bench: &Bench, backend: &mut Backend) -> anyhow::Result<Sectio
     }
     let length = Duration::from_secs(u64::from(bench.plan.minutes) * 60);
     let begin = Instant::now();
-    let mut users = Vec::new();
-    for number in 0..CLIENTS {
-        users.push(User::sign_up(stack.ports.core, &format!("soak{number}"))?);
-    }
+    let users = User::sign_up_all(stack.ports.core, "soak", CLIENTS)?;
     let client = Shared::new(bench, stack.ports.gateway, length);
     let load = std::thread::spawn(move || runtime()?.block_on(drive(&client, users)));
     let samples = watch(bench, &running, begin, length)?;

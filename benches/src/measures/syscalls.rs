@@ -23,7 +23,7 @@ const LEAST: f64 = 0.05;
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     let setup = Setup::new(bench)?;
-    let (direct, general) = (setup.gateway(HS256)?, setup.general_gateway(HS256)?);
+    let (direct, general) = (setup.gateway(HS256)?, setup.gateway_with(HS256, false, 1)?);
     let mut subjects = vec![
         ("quartet-gateway, HS256", direct),
         ("quartet-gateway, HS256, general path", general),

@@ -10,7 +10,7 @@ use crate::backend::{Backend, User};
 use crate::bench::{Bench, Cores};
 use crate::load::{Load, Request};
 use crate::report::{Section, Table};
-use crate::rounds::{Row, alternate};
+use crate::rounds::{Row, alternate, warm_up};
 
 /// With limits that are counted and never reached.
 const LIMITS: [&str; 4] = ["CORE", "MEDIA", "LINKS", "REDIRECTS"];
@@ -31,12 +31,12 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let gateway = bench.start(Cores::Server, &gateway)?;
     let slugs = create_links(backend, "through")?;
     let redirects = Load::Cycle(slugs.iter().map(|slug| follow(slug)).collect(), CONNECTIONS);
-    let own_user = |number| {
-        let user = User::sign_up(stack.ports.core, &format!("through{number}"))?;
+    let own_user = |user: &User| {
         let token = user.token(stack.ports.core, "access_token")?;
         Ok(Request::get("/v1/core/users/me", Some(&token)))
     };
-    let users: anyhow::Result<_> = (0..USERS).map(own_user).collect();
+    let users = User::sign_up_all(stack.ports.core, "through", USERS)?;
+    let users: anyhow::Result<_> = users.iter().map(own_user).collect();
     let users = Load::Cycle(users?, CONNECTIONS);
 
     let own = |name, load| {
@@ -49,9 +49,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         own("GET /s/{slug}", &redirects),
         own("GET /v1/core/users/me", &users),
     ];
-    for row in &rows {
-        row.run(1)?;
-    }
+    warm_up(&rows)?;
     let pace = bench.plan.pace();
     let results = alternate(bench, pace, &rows)?;
     Ok(Section {

@@ -39,7 +39,7 @@ pub(crate) struct Backend {
 
 impl Backend {
     pub(crate) fn start(bench: &Bench) -> anyhow::Result<Self> {
-        let root = bench.work().join("quartet");
+        let root = bench.work.join("quartet");
         let options = Options {
             say: |line| println!("  {line}"),
             cancel: bench.cancel.clone(),
@@ -63,10 +63,10 @@ impl Backend {
         }
         let issuer = Issuer::new()?;
         let port = upstream::start(&issuer.jwks)?;
-        let version = postgres.query(&stack.database, "SHOW server_version")?;
-        let version = version.split_ascii_whitespace().next();
+        let version = "SELECT split_part(current_setting('server_version'), ' ', 1)";
+        let version = postgres.query(&stack.database, version)?;
         Ok(Self {
-            version: version.unwrap_or("unknown").to_owned(),
+            version: version.trim().to_owned(),
             postgres,
             _data: data,
             issuer,
@@ -101,12 +101,15 @@ pub(crate) struct User {
 }
 
 impl User {
-    pub(crate) fn sign_up(core: u16, name: &str) -> anyhow::Result<Self> {
-        let user = Self {
-            email: format!("{name}@example.org"),
+    /// As many users, whose addresses begin with `name`.
+    pub(crate) fn sign_up_all(core: u16, name: &str, number: usize) -> anyhow::Result<Vec<Self>> {
+        let sign_up = |number| {
+            let email = format!("{name}{number}@example.org");
+            let user = Self { email };
+            Request::post("/v1/core/users", None, &user.credentials()).expect(core, 201)?;
+            Ok(user)
         };
-        Request::post("/v1/core/users", None, &user.credentials()).expect(core, 201)?;
-        Ok(user)
+        (0..number).map(sign_up).collect()
     }
 
     fn credentials(&self) -> Value {

@@ -11,16 +11,7 @@ use crate::bench::Bench;
 use crate::plan::Measure;
 use crate::report::Section;
 
-const HEAD: &str = "\
-# Baseline
-
-Written by `cargo xtask bench`; do not edit. Everything in one section was measured in one run, side by side in
-alternating rounds. Figures are medians of the rounds, with the lowest and the highest round in parentheses; ratios
-are medians of the ratios within a round. Absolute figures mean little on another machine; compare ratios. The load is
-a closed loop: a slow response delays the next request, so p99 is lower than independent visitors would see.
-
-## Machine
-";
+const HEAD: &str = include_str!("baseline.md");
 
 /// Before the sections that are written by hand.
 const OTHERS: &str = "<!-- others -->\n";
@@ -74,9 +65,8 @@ mod tests {
 
     fn section(measure: Measure, note: &str) -> (Measure, Section) {
         let section = Section {
-            title: "T",
-            how: "H".to_owned(),
-            table: Table::new(&["who"]),
+            text: "## T\n\nH\n".to_owned(),
+            table: Table::new("who"),
             notes: vec![note.to_owned()],
         };
         (measure, section)

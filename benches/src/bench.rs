@@ -1,7 +1,7 @@
 //! What every benchmark needs: the plan, the cores, a directory.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -32,7 +32,7 @@ pub(crate) struct Bench {
     pub(crate) cancel: Cancel,
     cores: Vec<usize>,
     /// For everything that a run writes; removed at its end.
-    work: PathBuf,
+    pub(crate) work: PathBuf,
     /// Held: two runs would disturb each other.
     _lock: File,
 }
@@ -94,12 +94,8 @@ impl Bench {
         Ok(started)
     }
 
-    pub(crate) fn work(&self) -> &Path {
-        &self.work
-    }
-
     pub(crate) fn log(&self, name: &str) -> PathBuf {
-        self.work().join(format!("{name}.log"))
+        self.work.join(format!("{name}.log"))
     }
 
     /// Starts a service and waits until it is ready.

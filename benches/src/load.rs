@@ -4,8 +4,7 @@
 //! one has arrived, so that a slow response delays the requests after it. At the end of a round the
 //! last responses are awaited; every request that was sent is counted.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream as TcpSocket};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +28,9 @@ const MOST_HEADERS: usize = 64;
 /// A request to a port of this machine, ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Request(String);
+
+/// Shared by all connections.
+pub(crate) type Requests = Arc<[Request]>;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
@@ -69,30 +71,6 @@ impl Request {
         ))
     }
 
-    /// Sends it on a connection that stays open.
-    pub(crate) fn open(&self, port: u16) -> anyhow::Result<TcpSocket> {
-        let mut socket = TcpSocket::connect((Ipv4Addr::LOCALHOST, port))?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
-        self.exchange(&mut socket)?;
-        Ok(socket)
-    }
-
-    /// Sends it and waits for the response, which must fit one buffer and be no error.
-    pub(crate) fn exchange(&self, socket: &mut TcpSocket) -> anyhow::Result<()> {
-        socket.write_all(self.0.as_bytes())?;
-        let mut buffer = [0; 4096];
-        let mut received = 0;
-        loop {
-            let read = socket.read(&mut buffer[received..])?;
-            ensure!(read > 0, "the connection was closed before the response");
-            received += read;
-            if let Some(head) = Head::of_complete(&buffer[..received])? {
-                return head.require_success(&buffer[..received]);
-            }
-        }
-    }
-
     /// Sends it once and fails unless the response has this status.
     pub(crate) fn expect(&self, port: u16, status: u16) -> anyhow::Result<Response> {
         let line = self.0.lines().next().unwrap_or_default();
@@ -126,14 +104,14 @@ impl Response {
 /// Requests that some connections send over and over.
 pub(crate) enum Load {
     /// All connections take the requests in turn.
-    Cycle(Arc<[Request]>, usize),
+    Cycle(Requests, usize),
     /// Each connection exchanges its refresh token for the next one.
     Refresh(&'static str, Vec<String>),
 }
 
-/// What the connections of one round share.
-struct Shared {
-    port: u16,
+/// What the connections of one load share.
+pub(crate) struct Shared {
+    pub(crate) port: u16,
     next: AtomicUsize,
     deadline: Instant,
     cancel: Cancel,
@@ -154,12 +132,7 @@ impl Load {
     ) -> anyhow::Result<Round> {
         let before = Usage::of_group(server)?;
         let begin = Instant::now();
-        let shared = Arc::new(Shared {
-            port,
-            next: AtomicUsize::new(0),
-            deadline: begin + Duration::from_secs(seconds.into()),
-            cancel: bench.cancel.clone(),
-        });
+        let shared = Shared::new(bench, port, Duration::from_secs(seconds.into()));
         let micros = runtime()?.block_on(self.send(&shared))?;
         let elapsed = begin.elapsed().as_secs_f64();
         let after = Usage::of_group(server)?;
@@ -170,7 +143,7 @@ impl Load {
         let round = Round {
             cpu_micros: cpu * 1e6 / count(requests),
             busy: cpu / elapsed,
-            resident_mb: count(after.resident_bytes) / 1e6,
+            resident_mb: after.resident_mb,
             ..Round::of_rate(requests, count(requests) / elapsed)
         };
         Ok(round.with_times(micros))
@@ -200,12 +173,21 @@ impl Load {
 }
 
 impl Shared {
-    fn is_over(&self) -> bool {
+    pub(crate) fn new(bench: &Bench, port: u16, length: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            port,
+            next: AtomicUsize::new(0),
+            deadline: Instant::now() + length,
+            cancel: bench.cancel.clone(),
+        })
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
         Instant::now() >= self.deadline || self.cancel.is_set()
     }
 }
 
-async fn cycle(shared: Arc<Shared>, requests: Arc<[Request]>) -> anyhow::Result<Vec<u32>> {
+async fn cycle(shared: Arc<Shared>, requests: Requests) -> anyhow::Result<Vec<u32>> {
     let mut connection = Connection::open(shared.port).await?;
     let mut micros = Vec::new();
     while !shared.is_over() {
@@ -249,6 +231,13 @@ impl Connection {
         Ok(Self { stream, buffer })
     }
 
+    /// A connection on which a request was answered.
+    pub(crate) async fn used(port: u16, request: &Request) -> anyhow::Result<Self> {
+        let mut connection = Self::open(port).await?;
+        connection.measure(request).await?;
+        Ok(connection)
+    }
+
     /// Sends a request and returns its response, whatever its status.
     pub(crate) async fn send(&mut self, request: &Request) -> anyhow::Result<Response> {
         let head = self.exchange(request).await?;
@@ -256,11 +245,12 @@ impl Connection {
     }
 
     /// Sends a request; returns the microseconds until its response, which must not be an error.
-    async fn measure(&mut self, request: &Request) -> anyhow::Result<(u32, Head)> {
+    pub(crate) async fn measure(&mut self, request: &Request) -> anyhow::Result<(u32, Head)> {
         let begin = Instant::now();
         let head = self.exchange(request).await?;
         let took = begin.elapsed().as_micros();
-        head.require_success(&self.buffer)?;
+        let text = || String::from_utf8_lossy(&self.buffer);
+        ensure!(head.status < 400, "a request failed: {}", text());
         Ok((u32::try_from(took)?, head))
     }
 
@@ -295,7 +285,7 @@ impl Connection {
 
 /// What the client needs to know about a response to read it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Head {
+pub(crate) struct Head {
     status: u16,
     length: usize,
 }
@@ -320,12 +310,6 @@ impl Head {
         }
         let status = response.code.context("a response without a status")?;
         Ok((bytes.len() >= length + body).then_some(Self { status, length }))
-    }
-
-    fn require_success(self, response: &[u8]) -> anyhow::Result<()> {
-        let text = || String::from_utf8_lossy(response);
-        ensure!(self.status < 400, "a request failed: {}", text());
-        Ok(())
     }
 }
 

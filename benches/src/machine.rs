@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use procfs::{CpuInfo, Current as _, Meminfo};
 use quartet_devstack::workspace;
 
 use crate::bench::Bench;
@@ -13,9 +14,11 @@ use crate::tools::version;
 pub(crate) fn describe(bench: &Bench) -> anyhow::Result<String> {
     let cores = bench.core_count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").context("read the kernel")?;
-    let unknown = || "unknown".to_owned();
-    let processor = field("/proc/cpuinfo", "model name", ':').unwrap_or_else(unknown);
-    let system = field("/etc/os-release", "PRETTY_NAME", '=').unwrap_or_else(unknown);
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let mut lines = release.lines();
+    let system = lines.find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let processors = CpuInfo::current()?;
+    let unknown = "unknown";
     let programs = [
         ("haproxy", "-v"),
         ("nginx", "-v"),
@@ -29,31 +32,18 @@ pub(crate) fn describe(bench: &Bench) -> anyhow::Result<String> {
     let directory = workspace::profile_dir()?;
     let profile = Path::new(directory.file_name().unwrap_or_default());
     Ok(format!(
-        "- Processor: {processor}, {cores} cores; the measured server has one of them, the load, \
+        "- Processor: {}, {cores} cores; the measured server has one of them, the load, \
          the upstream and Postgres have the other{}\n\
-         - Memory: {}\n\
+         - Memory: {} GiB\n\
          - System: {}, Linux {}\n\
          - Programs: {}\n\
          - Profile of cargo: {}\n",
+        processors.model_name(0).unwrap_or(unknown),
         if cores == 2 { "" } else { "s" },
-        memory().unwrap_or_else(unknown),
-        system.trim_matches('"'),
+        (Meminfo::current()?.mem_total + (1 << 29)) >> 30,
+        system.unwrap_or(unknown).trim_matches('"'),
         kernel.trim(),
         programs.collect::<Vec<_>>().join(", "),
         profile.display()
     ))
-}
-
-fn field(file: &str, name: &str, separator: char) -> Option<String> {
-    let text = fs::read_to_string(file).ok()?;
-    text.lines()
-        .filter_map(|line| line.split_once(separator))
-        .find(|(key, _)| key.trim() == name)
-        .map(|(_, value)| value.trim().to_owned())
-}
-
-fn memory() -> Option<String> {
-    let text = field("/proc/meminfo", "MemTotal", ':')?;
-    let kib: u64 = text.split(' ').next()?.parse().ok()?;
-    Some(format!("{} GiB", (kib + (1 << 19)) >> 20))
 }

@@ -5,7 +5,6 @@
 mod backend;
 mod baseline;
 mod bench;
-mod empty;
 mod load;
 mod machine;
 mod measures;
@@ -21,42 +20,16 @@ mod usage;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use quartet_devstack::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use bench::Bench;
 use plan::Plan;
 
-/// That of the gateway: what is compared with it must not differ in it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Measures Quartet beside its peers
-#[derive(Parser)]
-#[command(bin_name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
-struct Args {
-    #[command(flatten)]
-    plan: Plan,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// A pingora proxy without any policy, as a process
-    #[command(hide = true)]
-    Empty(empty::Args),
-}
-
 fn main() -> ExitCode {
-    let args = Args::parse();
     let cancel = Cancel::default();
-    let outcome = match args.command {
-        Some(Command::Empty(args)) => empty::run(&args),
-        None => run(args.plan, &cancel),
-    };
-    match outcome {
+    match run(Plan::parse(), &cancel) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if cancel.is_set() => {
             eprintln!("interrupted; everything is stopped");

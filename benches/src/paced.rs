@@ -11,19 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 
 use crate::bench::Bench;
-use crate::load::Request;
+use crate::load::{Connection, Request, runtime};
 use crate::rounds::Round;
 
 /// Few, because they share one core.
 const CONNECTIONS: u32 = 16;
-
-/// When one connection sends.
-#[derive(Clone, Copy)]
-struct Pace {
-    first: Instant,
-    pause: Duration,
-    end: Instant,
-}
 
 /// Sends `per_second` requests in turn for some seconds. The first one of each connection counts as
 /// a request, but is not timed.
@@ -39,43 +31,36 @@ pub(crate) fn run(
 ) -> anyhow::Result<Round> {
     let pause = Duration::from_secs_f64(f64::from(CONNECTIONS) / per_second);
     let begin = Instant::now() + Duration::from_millis(50);
-    let micros = thread::scope(|scope| {
-        let start = |number| {
-            let pace = Pace {
-                first: begin + pause * number / CONNECTIONS,
-                pause,
-                end: begin + Duration::from_secs(seconds.into()),
-            };
-            scope.spawn(move || send(bench, port, requests, pace))
-        };
+    let end = begin + Duration::from_secs(seconds.into());
+    let send = |number: u32| {
+        let client = runtime()?;
+        let mut connection = client.block_on(Connection::used(port, &requests[0]))?;
+        let (mut micros, mut due) = (Vec::new(), begin + pause * number / CONNECTIONS);
+        for request in requests.iter().cycle() {
+            if due >= end {
+                break;
+            }
+            bench.require_running()?;
+            let before = Instant::now();
+            thread::sleep(due.saturating_duration_since(before));
+            // The last response was late: so is this request, and the wait counts.
+            let start = if before > due { due } else { Instant::now() };
+            client.block_on(connection.measure(request))?;
+            micros.push(u32::try_from(start.elapsed().as_micros())?);
+            due += pause;
+        }
+        anyhow::Ok(micros)
+    };
+    let mut micros = Vec::new();
+    thread::scope(|scope| {
+        let start = |number| scope.spawn(move || send(number));
         let senders: Vec<_> = (0..CONNECTIONS).map(start).collect();
-        let mut micros = Vec::new();
         for sender in senders {
             micros.extend(sender.join().ok().context("a sender panicked")??);
         }
-        anyhow::Ok(micros)
+        anyhow::Ok(())
     })?;
     ensure!(!micros.is_empty(), "no request was sent");
     let sent = u64::try_from(micros.len())? + u64::from(CONNECTIONS);
     Ok(Round::of_rate(sent, per_second).with_times(micros))
-}
-
-fn send(bench: &Bench, port: u16, requests: &[Request], pace: Pace) -> anyhow::Result<Vec<u32>> {
-    let mut socket = requests[0].open(port)?;
-    let mut micros = Vec::new();
-    let mut due = pace.first;
-    for request in requests.iter().cycle() {
-        if due >= pace.end {
-            break;
-        }
-        bench.require_running()?;
-        let before = Instant::now();
-        thread::sleep(due.saturating_duration_since(before));
-        // The last response was late: so is this request, and the wait counts.
-        let start = if before > due { due } else { Instant::now() };
-        request.exchange(&mut socket)?;
-        micros.push(u32::try_from(start.elapsed().as_micros())?);
-        due += pace.pause;
-    }
-    Ok(micros)
 }

@@ -1,5 +1,7 @@
 //! What to run, and for how long.
 
+use std::fmt;
+
 use clap::ValueEnum;
 
 /// One benchmark.
@@ -40,7 +42,15 @@ pub(crate) struct Pace {
     pub(crate) seconds: u32,
 }
 
-#[derive(Clone, Debug, clap::Args)]
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rounds of {} s", self.rounds, self.seconds)
+    }
+}
+
+/// Measures Quartet beside its peers
+#[derive(Clone, Debug, clap::Parser)]
+#[command(bin_name = "cargo xtask bench")]
 pub(crate) struct Plan {
     /// All but `soak` by default, in less than ten minutes; the results are written to benches/BASELINE.md
     names: Vec<Measure>,

@@ -2,71 +2,61 @@
 
 use std::fmt;
 
-use crate::rounds::{Results, Rounds};
+use crate::rounds::Results;
 
 /// A table whose first column has names and the others figures.
 #[derive(Clone, Debug)]
 pub(crate) struct Table(Vec<Vec<String>>);
 
 impl Table {
-    pub(crate) fn new(head: &[&str]) -> Self {
-        Self(vec![head.iter().map(|&text| text.to_owned()).collect()])
+    /// The columns are separated as in the result.
+    pub(crate) fn new(head: &str) -> Self {
+        Self(vec![head.split(" | ").map(str::to_owned).collect()])
     }
 
-    /// Rows are rounds, compared with those of a reference.
-    pub(crate) fn of_rounds(subject: &str, reference: &str) -> Self {
-        let ratio = format!("to {reference}");
-        Self::new(&[
-            subject,
-            "per second",
-            &ratio,
-            "p50 ms",
-            "p99 ms",
-            "CPU us each",
-            "core busy",
-            "resident MB",
-        ])
-    }
-
-    /// All rows, compared with one of them, which `short` names.
+    /// The rounds of each row, and how they compare with those of one of them, which `short` names.
     pub(crate) fn of_results(
         results: &Results,
         subject: &str,
         short: &str,
         reference: &str,
     ) -> Self {
-        let mut table = Self::of_rounds(subject, short);
+        let mut table = Self::new(&format!(
+            "{subject} | per second | to {short} | p50 ms | p99 ms | CPU us each | core busy | resident MB"
+        ));
         for (name, rounds) in &results.0 {
-            table.rounds(name, rounds, results.ratio(name, reference));
+            let medians = rounds.medians();
+            let ratio = results.ratio(name, reference);
+            let row = table.row(name, 2, &[ratio, medians.p50_ms, medians.p99_ms]);
+            row.insert(1, rounds.per_second());
+            let unit = if medians.busy.is_nan() { "" } else { " %" };
+            row.extend([
+                figure(medians.cpu_micros, 1),
+                figure(medians.busy * 100.0, 0) + unit,
+                figure(medians.resident_mb, 1),
+            ]);
         }
         table
     }
 
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.push(cells.into());
+    /// Adds a row of a name and figures; more cells can be added to what is returned.
+    pub(crate) fn row(&mut self, name: &str, digits: usize, figures: &[f64]) -> &mut Vec<String> {
+        let figures = figures.iter().map(|&value| figure(value, digits));
+        let cells = std::iter::once(name.to_owned()).chain(figures);
+        self.0.push_mut(cells.collect())
     }
 
-    pub(crate) fn rounds(&mut self, name: &str, rounds: &Rounds, ratio: Option<f64>) {
-        let figure = |value: f64, digits: usize| {
-            if value.is_nan() {
-                "-".to_owned()
-            } else {
-                format!("{value:.digits$}")
-            }
-        };
-        let medians = rounds.medians();
-        let busy = figure(medians.busy * 100.0, 0);
-        self.row([
-            name.to_owned(),
-            rounds.per_second(),
-            figure(ratio.unwrap_or(f64::NAN), 2),
-            figure(medians.p50_ms, 2),
-            figure(medians.p99_ms, 2),
-            figure(medians.cpu_micros, 1),
-            if busy == "-" { busy } else { busy + " %" },
-            figure(medians.resident_mb, 1),
-        ]);
+    /// Removes a figure that would mean nothing.
+    pub(crate) fn blank(&mut self, row: usize, column: usize) {
+        "-".clone_into(&mut self.0[row][column]);
     }
+}
+
+fn figure(value: f64, digits: usize) -> String {
+    if value.is_nan() {
+        return "-".to_owned();
+    }
+    format!("{value:.digits$}")
 }
 
 impl fmt::Display for Table {
@@ -97,9 +87,8 @@ impl fmt::Display for Table {
 /// The result of one benchmark.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
-    pub(crate) title: &'static str,
-    /// What was done, in one paragraph.
-    pub(crate) how: String,
+    /// Its title, and what was done.
+    pub(crate) text: String,
     pub(crate) table: Table,
     /// One sentence each: ratios, checks, what was skipped.
     pub(crate) notes: Vec<String>,
@@ -107,7 +96,7 @@ pub(crate) struct Section {
 
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "## {}\n\n{}\n\n{}", self.title, self.how, self.table)?;
+        writeln!(f, "{}\n{}", self.text, self.table)?;
         for note in &self.notes {
             writeln!(f, "- {note}")?;
         }
@@ -126,8 +115,8 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let mut table = Table::new(&["server", "req/s"]);
-        table.row(["nginx".to_owned(), "1".to_owned()]);
+        let mut table = Table::new("server | req/s");
+        table.row("nginx", 0, &[1.0]);
         let expected = "| server | req/s |\n|--------|------:|\n| nginx  |     1 |\n";
         assert_eq!(table.to_string(), expected);
     }

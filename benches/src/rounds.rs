@@ -3,6 +3,9 @@
 use crate::bench::Bench;
 use crate::plan::Pace;
 
+/// A server that used less of its core was not the bottleneck.
+const BUSY: f64 = 0.9;
+
 /// What was measured in one round of one row, or the medians of several rounds. NaN is unknown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
@@ -35,14 +38,11 @@ impl Round {
     pub(crate) fn with_times(self, mut micros: Vec<u32>) -> Self {
         micros.sort_unstable();
         let last = micros.len().saturating_sub(1);
-        let percentile = |percent: usize| {
-            micros
-                .get(last * percent / 100)
-                .map_or(f64::NAN, |&it| it.into())
-        };
+        let percentile = |percent| micros.get(last * percent / 100).copied();
+        let ms = |percent| percentile(percent).map_or(f64::NAN, |it| f64::from(it) / 1e3);
         Self {
-            p50_ms: percentile(50) / 1e3,
-            p99_ms: percentile(99) / 1e3,
+            p50_ms: ms(50),
+            p99_ms: ms(99),
             ..self
         }
     }
@@ -69,10 +69,8 @@ impl Rounds {
     /// Median, and in parentheses the lowest and the highest.
     pub(crate) fn per_second(&self) -> String {
         let rates = || self.0.iter().map(|round| round.per_second);
-        let (lowest, highest) = (
-            rates().fold(f64::NAN, f64::min),
-            rates().fold(f64::NAN, f64::max),
-        );
+        let lowest = rates().fold(f64::NAN, f64::min);
+        let highest = rates().fold(f64::NAN, f64::max);
         let digits = usize::from(lowest < 1000.0);
         let median = median(rates().collect());
         format!("{median:.digits$} ({lowest:.digits$}-{highest:.digits$})")
@@ -96,14 +94,15 @@ impl<'r> Row<'r> {
         let run = Box::new(run);
         Self { name, run }
     }
-
-    pub(crate) fn run(&self, seconds: u32) -> anyhow::Result<Round> {
-        (self.run)(seconds)
-    }
 }
 
 /// The rounds of each row.
 pub(crate) struct Results(pub(crate) Vec<(&'static str, Rounds)>);
+
+/// Runs each row for a moment: caches and connections of servers are then as they stay.
+pub(crate) fn warm_up(rows: &[Row<'_>]) -> anyhow::Result<()> {
+    rows.iter().try_for_each(|row| (row.run)(1).map(drop))
+}
 
 /// Runs everything once per round, each round in a different order.
 pub(crate) fn alternate(bench: &Bench, pace: Pace, rows: &[Row<'_>]) -> anyhow::Result<Results> {
@@ -116,25 +115,32 @@ pub(crate) fn alternate(bench: &Bench, pace: Pace, rows: &[Row<'_>]) -> anyhow::
         for step in 0..rows.len() {
             bench.require_running()?;
             let index = (number + step) % rows.len();
-            all[index].1.0.push(rows[index].run(pace.seconds)?);
+            all[index].1.0.push((rows[index].run)(pace.seconds)?);
         }
     }
     Ok(Results(all))
 }
 
 impl Results {
-    fn find(&self, name: &str) -> Option<&Rounds> {
-        let mut rows = self.0.iter();
-        Some(&rows.find(|(known, _)| *known == name)?.1)
+    /// None if the row is missing: all that is computed from it is NaN.
+    fn find(&self, name: &str) -> Rounds {
+        let row = self.0.iter().find(|(known, _)| *known == name);
+        row.map(|(_, rounds)| rounds.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn medians(&self, name: &str) -> Option<Round> {
-        self.find(name).map(Rounds::medians)
+    pub(crate) fn medians(&self, name: &str) -> Round {
+        self.find(name).medians()
     }
 
-    /// `None` if one of the rows is missing.
-    pub(crate) fn ratio(&self, name: &str, other: &str) -> Option<f64> {
-        Some(self.find(name)?.ratio_to(self.find(other)?))
+    pub(crate) fn ratio(&self, name: &str, other: &str) -> f64 {
+        self.find(name).ratio_to(&self.find(other))
+    }
+
+    /// Rows whose server was not the bottleneck.
+    pub(crate) fn not_busy(&self) -> impl Iterator<Item = &'static str> {
+        let rows = self.0.iter();
+        let idle = rows.filter(|(_, rounds)| rounds.medians().busy < BUSY);
+        idle.map(|(name, _)| *name)
     }
 }
 

@@ -24,7 +24,8 @@ pub(crate) struct Issuer {
     ed25519: EncodingKey,
     p256: EncodingKey,
     hmac: EncodingKey,
-    secret: String,
+    /// The shared secret of HS256.
+    pub(crate) secret: String,
     /// The public Ed25519 key as a JWKS document.
     pub(crate) jwks: String,
     /// The public P-256 key.
@@ -51,11 +52,6 @@ impl Issuer {
             hmac: EncodingKey::from_secret(secret.as_bytes()),
             secret,
         })
-    }
-
-    /// The shared secret of HS256.
-    pub(crate) fn secret(&self) -> &str {
-        &self.secret
     }
 
     /// Tokens as core issues them, for a number of users.
@@ -102,7 +98,7 @@ mod tests {
         let keys: JwkSet = serde_json::from_str(&issuer.jwks).unwrap();
         let public = DecodingKey::from_jwk(&keys.keys[0]).unwrap();
         let elliptic = DecodingKey::from_ec_pem(issuer.p256_pem.as_bytes()).unwrap();
-        let shared = DecodingKey::from_secret(issuer.secret().as_bytes());
+        let shared = DecodingKey::from_secret(issuer.secret.as_bytes());
         let kinds = [
             (Algorithm::EdDSA, public),
             (Algorithm::ES256, elliptic),

@@ -1,4 +1,4 @@
-//! Programs of others: finds, installs and runs them.
+//! Programs of others: finds and runs them.
 
 use std::env;
 use std::path::PathBuf;
@@ -8,24 +8,10 @@ use anyhow::{Context as _, ensure};
 
 use crate::bench::{Bench, Cores};
 
-/// The program, installed from Debian if it is missing and that is possible.
-///
-/// # Errors
-/// One line that says how to install it.
+/// The program, or one line that says how to install it.
 pub(crate) fn require(program: &str, package: &str) -> anyhow::Result<PathBuf> {
-    if find(program).is_none() && rustix::process::geteuid().is_root() {
-        println!("Installing {package} for {program}");
-        // Whether it worked shows below.
-        let _ = Command::new("apt-get")
-            .args(["install", "--yes", "--no-install-recommends", package])
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-    }
-    find(program).with_context(|| {
-        format!("{program} is missing; install it: `sudo apt-get install {package}`")
-    })
+    let missing = || format!("{program} is missing: `sudo apt-get install {package}`");
+    find(program).with_context(missing)
 }
 
 fn find(program: &str) -> Option<PathBuf> {
@@ -63,10 +49,11 @@ pub(crate) fn version(program: &str, argument: &str) -> Option<String> {
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     // Such as `nginx/1.22.1` and `v2.6.2`.
-    let words = text.split_ascii_whitespace().map(|word| {
-        let word = word.rsplit('/').next().unwrap_or(word);
-        word.trim_start_matches('v')
-    });
-    let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
-    words.into_iter().find(is_number).map(str::to_owned)
+    let mut words = text.split(|it: char| it.is_ascii_whitespace() || it == '/');
+    let is_version = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
+    words.find_map(|word| {
+        Some(word.trim_start_matches('v'))
+            .filter(is_version)
+            .map(str::to_owned)
+    })
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use procfs::process::{Process, all_processes};
 
+use crate::load::count;
+
 /// Processor time so far and memory now, of all processes of a group.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu: Duration,
-    pub(crate) resident_bytes: u64,
+    pub(crate) resident_mb: f64,
 }
 
 impl Usage {
@@ -22,7 +24,7 @@ impl Usage {
         for stat in stats.filter(|stat| stat.pgrp == leader) {
             let ticks = stat.utime + stat.stime;
             sum.cpu += Duration::from_micros(ticks * 1_000_000 / procfs::ticks_per_second());
-            sum.resident_bytes += stat.rss * procfs::page_size();
+            sum.resident_mb += count(stat.rss * procfs::page_size()) / 1e6;
         }
         Ok(sum)
     }
@@ -36,13 +38,13 @@ pub(crate) fn anonymous_bytes(pid: u32) -> anyhow::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Usage, anonymous_bytes};
+    use super::{Usage, anonymous_bytes, count};
 
     #[test]
     fn this_process_uses_memory_of_its_own() {
         let group = rustix::process::getpgrp().as_raw_nonzero().get();
         let usage = Usage::of_group(u32::try_from(group).unwrap()).unwrap();
         let anonymous = anonymous_bytes(std::process::id()).unwrap();
-        assert!(4096 < anonymous && anonymous < usage.resident_bytes);
+        assert!(4096 < anonymous && count(anonymous) / 1e6 < usage.resident_mb);
     }
 }

@@ -1,59 +1,26 @@
-//! Bounds: a redirect and a password hash with nothing around them. They run as a process of their own, so
-//! that they can be pinned to a core and measured like the services; and it is a program of its own, so
-//! that it allocates as the services do, with the C library.
+//! A redirect with nothing around it: the bound of what links can reach. It runs as a process of its own,
+//! so that it can be pinned to a core and measured like the services, and allocates as they do, with the
+//! C library.
+//!
+//! `quartet-bench-bare PORT FILE`; the file has one `name: value` of the response per line.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use argon2::{Algorithm, Argon2, Block, Params, Version};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
-use clap::Parser;
 use tokio::net::TcpListener;
 
-/// What services are compared with
-#[derive(Parser)]
-enum Bound {
-    /// The redirect: axum and nothing else, with the response of links
-    Redirect {
-        port: u16,
-        /// One `name: value` per line
-        headers: PathBuf,
-    },
-    /// argon2id, one hash after the other; prints how many
-    Argon2id {
-        memory_kib: u32,
-        passes: u32,
-        lanes: u32,
-        seconds: u64,
-    },
-}
-
-fn main() -> anyhow::Result<()> {
-    match Bound::parse() {
-        Bound::Redirect { port, headers } => redirect(port, &headers),
-        Bound::Argon2id {
-            memory_kib,
-            passes,
-            lanes,
-            seconds,
-        } => {
-            let params = Params::new(memory_kib, passes, lanes, None)?;
-            println!("{}", hash_for(params, Duration::from_secs(seconds))?);
-            Ok(())
-        }
-    }
-}
-
 /// The runtime is configured as that of the services.
-fn redirect(port: u16, headers: &std::path::Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(headers).context("read the headers")?;
+fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let (port, file) = args.next().zip(args.next()).context("PORT FILE")?;
+    let port: u16 = port.parse()?;
+    let text = std::fs::read_to_string(file).context("read the headers")?;
     let lines = text.lines().filter_map(|line| line.split_once(": "));
     let headers = lines
         .map(|(name, value)| Ok((name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?)))
@@ -80,20 +47,4 @@ async fn follow_link(
     Path(_slug): Path<String>,
 ) -> (StatusCode, HeaderMap) {
     (StatusCode::FOUND, HeaderMap::clone(&headers))
-}
-
-fn hash_for(params: Params, duration: Duration) -> argon2::Result<u64> {
-    // Allocated once: a bound pays for no memory.
-    let mut memory = vec![Block::default(); params.block_count()];
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let mut hash = [0_u8; 32];
-    let mut hashes = 0_u64;
-    let begin = Instant::now();
-    while begin.elapsed() < duration {
-        let salt = u128::from(hashes).to_le_bytes();
-        let password = b"tangerine violin moss";
-        argon2.hash_password_into_with_memory(password, &salt, &mut hash, &mut memory)?;
-        hashes += 1;
-    }
-    Ok(hashes)
 }

@@ -7,12 +7,11 @@ use anyhow::{Context as _, ensure};
 use jsonwebtoken::Algorithm::{self, ES256, EdDSA, HS256};
 
 use super::peers::{Proxy, Setup};
-use super::{BUSY, CONNECTIONS, GUARDED, PLAIN, USERS, load_of_users};
+use super::{CONNECTIONS, GUARDED, PLAIN, USERS};
 use crate::bench::Bench;
 use crate::load::Request;
 use crate::report::{Section, Table};
-use crate::rounds::{Results, Row, alternate};
-use crate::tokens::Issuer;
+use crate::rounds::{Results, Row, alternate, warm_up};
 
 /// The shortest line that describes a request.
 const LINE_BYTES: u64 = 40;
@@ -37,41 +36,30 @@ const PAIRS: [(&str, &str); 8] = [
 ];
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
-    let issuer = Issuer::new()?;
-    let (rows, skipped) = start_all(&Setup::new(bench, &issuer)?)?;
-    for row in &rows {
-        row.run(1)?;
-    }
+    let (rows, skipped) = start_all(&Setup::new(bench)?)?;
+    warm_up(&rows)?;
     let pace = bench.plan.pace();
     let results = alternate(bench, pace, &rows)?;
     let mut notes = notes(bench, &results);
     let skip = |name: &str| format!("Skipped, because it could not be started: {name}");
     notes.extend(skipped.into_iter().map(skip));
     Ok(Section {
-        title: "Gateway",
-        how: format!(
-            "{} rounds of {} s, {CONNECTIONS} connections, tokens of {USERS} users in turn, a tiny upstream that \
-             responds `ok`. EdDSA, HS256 and ES256 rows verify the token, count a limit per user that is never \
-             reached, set identity headers and a request id, keep metrics and write an access log to a file. Plain \
-             rows only proxy requests and write the log; the empty pingora writes none. benches/peers/ has the configurations and describes their \
-             differences.",
-            pace.rounds, pace.seconds
-        ),
+        text: format!(include_str!("gateway.md"), pace, CONNECTIONS, USERS),
         table: Table::of_results(&results, "proxy", "nginx", NGINX),
         notes,
     })
 }
 
 fn notes(bench: &Bench, results: &Results) -> Vec<String> {
-    let ratio = |(a, b): (&str, &str)| {
-        let ratio = results.ratio(a, b)?;
-        Some(format!("Requests/s of {a} to {b}: {ratio:.2}"))
-    };
-    let mut notes: Vec<String> = PAIRS.into_iter().filter_map(ratio).collect();
+    let ratio = |(a, b)| (a, b, results.ratio(a, b));
+    let ratios = PAIRS.into_iter().map(ratio);
+    let known = ratios.filter(|(_, _, ratio)| !ratio.is_nan());
+    let mut notes: Vec<String> = known
+        .map(|(a, b, ratio)| format!("Requests/s of {a} to {b}: {ratio:.2}"))
+        .collect();
     notes.push("Every request of every round succeeded and was logged.".to_owned());
-    let cpu = |name| Some(results.medians(name)?.cpu_micros);
-    if let Some((own, nginx)) = cpu(OWN).zip(cpu(NGINX)) {
-        let ratio = own / nginx;
+    let ratio = results.medians(OWN).cpu_micros / results.medians(NGINX).cpu_micros;
+    if !ratio.is_nan() {
         notes.push(format!("CPU per request of {OWN} to {NGINX}: {ratio:.2}"));
     }
     if bench.core_count() < 4 {
@@ -79,13 +67,9 @@ fn notes(bench: &Bench, results: &Results) -> Vec<String> {
             "{TWO_CORES} shares both cores with the load and the upstream: only its CPU time can be compared."
         ));
     }
-    for (name, rounds) in &results.0 {
-        if rounds.medians().busy < BUSY {
-            notes.push(format!(
-                "{name} did not use its whole core, the load was the bottleneck: compare CPU time."
-            ));
-        }
-    }
+    notes.extend(results.not_busy().map(|name| {
+        format!("{name} did not use its whole core, the load was the bottleneck: compare CPU time.")
+    }));
     notes
 }
 
@@ -95,7 +79,7 @@ fn start_all<'a>(setup: &Setup<'a>) -> anyhow::Result<(Vec<Row<'a>>, Vec<&'stati
     for (name, proxy, algorithm, guarded) in [
         ("quartet-gateway, EdDSA", setup.gateway(EdDSA), EdDSA, true),
         (OWN, setup.gateway(HS256), HS256, true),
-        (GENERAL, setup.general_gateway(HS256), HS256, true),
+        (GENERAL, setup.gateway_with(HS256, false, 1), HS256, true),
         (TWO_CORES, setup.gateway_with(HS256, true, 2), HS256, true),
         (OWN_PLAIN, setup.gateway(EdDSA), EdDSA, false),
         (EMPTY, setup.empty_pingora(), HS256, false),
@@ -138,7 +122,7 @@ fn row<'a>(
         !guarded || !name.starts_with(PRODUCT) || response.has_header("ratelimit"),
         "the gateway does not count requests"
     );
-    let load = load_of_users(setup.issuer, algorithm, path)?;
+    let load = setup.load(algorithm, path)?;
     let bench = setup.bench;
     Ok(Row::new(name, move |seconds| {
         empty(&proxy.access_log)?;

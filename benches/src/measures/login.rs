@@ -1,17 +1,15 @@
 //! Password logins beside bare argon2id on one core, and refreshes.
 
-use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use argon2::Params;
-use quartet_devstack::workspace;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::backend::{Backend, User};
 use crate::bench::{Bench, Cores};
 use crate::load::{Load, count};
 use crate::report::{Section, Table, verdict};
 use crate::rounds::{Round, Row, alternate};
-use crate::tools;
 use crate::usage::Usage;
 
 /// Enough to keep one core busy; more would only wait.
@@ -26,9 +24,7 @@ const PERMITS: f64 = 1.0;
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let core = bench.start(Cores::Server, &backend.stack.service("core")?)?;
     let port = backend.stack.ports.core;
-    let users = (0..USERS)
-        .map(|number| User::sign_up(port, &format!("login{number}")))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let users = User::sign_up_all(port, "login", USERS)?;
     let hash = backend.query("SELECT hash FROM core.passwords LIMIT 1")?;
     let params = parameters(&hash).context("the parameters of a stored hash")?;
     let logins = Load::Cycle(users.iter().map(User::login).collect(), LOGINS);
@@ -38,48 +34,38 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         let tokens = tokens.collect::<anyhow::Result<_>>()?;
         anyhow::Ok(Load::Refresh("/v1/core/sessions/refresh", tokens))
     };
+    let run = |load: &Load, seconds| load.run(bench, port, core.pid(), seconds);
+    let alone = |seconds| bench.on(Cores::Server, || hash_for(&params, seconds))?;
     let rows = [
-        Row::new("logins", |seconds| {
-            logins.run(bench, port, core.pid(), seconds)
-        }),
-        Row::new("refreshes", |seconds| {
-            refreshes()?.run(bench, port, core.pid(), seconds)
-        }),
-        Row::new("argon2id alone", |seconds| {
-            hash_for(bench, &params, seconds)
-        }),
+        Row::new("logins", |seconds| run(&logins, seconds)),
+        Row::new("refreshes", |seconds| run(&refreshes()?, seconds)),
+        Row::new("argon2id alone", alone),
     ];
     let pace = bench.plan.slow_pace();
     let results = alternate(bench, pace, &rows)?;
 
-    let remembered = count(Usage::of_group(core.pid())?.resident_bytes) / 1e6;
+    let remembered = Usage::of_group(core.pid())?.resident_mb;
     let bound = PERMITS * f64::from(params.m_cost()) * 1024.0 / 1e6 + BESIDE_HASHES_MB;
     let sessions = backend.query("SELECT count(*) FROM core.sessions")?;
     let ratio = results.ratio("logins", "argon2id alone");
-    let mut table = Table::of_rounds("what", "argon2id");
-    for ((name, rounds), ratio) in results.0.iter().zip([ratio, None, Some(1.0)]) {
-        table.rounds(name, rounds, ratio);
-    }
+    let mut table = Table::of_results(&results, "what", "argon2id", "argon2id alone");
+    // A refresh hashes no password.
+    table.blank(2, 2);
     Ok(Section {
-        title: "Login and refresh",
-        how: format!(
-            "{} rounds of {} s. Logins of {USERS} users over {LOGINS} connections, each with its session and its \
-             tokens. Alone: the same argon2id ({} KiB, {} passes, {} lane), one hash after the other on the same core, \
-             with memory allocated once. Refreshes: {REFRESHES} sessions at the same time, each token used once. \
-             Postgres {} with fsync on the other cores.",
-            pace.rounds,
-            pace.seconds,
+        text: format!(
+            include_str!("login.md"),
+            pace,
+            USERS,
+            LOGINS,
             params.m_cost(),
             params.t_cost(),
             params.p_cost(),
+            REFRESHES,
             backend.version
         ),
         table,
         notes: vec![
-            format!(
-                "Logins to the bound that argon2id sets: {:.2}",
-                ratio.unwrap_or(f64::NAN)
-            ),
+            format!("Logins to the bound that argon2id sets: {ratio:.2}"),
             format!(
                 "Resident after {sessions} logins: {remembered:.1} MB; the goal of {bound:.1} MB, {PERMITS:.0} permit \
                  and 30 MiB, is {}.",
@@ -101,14 +87,19 @@ fn parameters(hash: &str) -> anyhow::Result<Params> {
     Ok(Params::new(cost("m=")?, cost("t=")?, cost("p=")?, None)?)
 }
 
-/// Hashes for some seconds on the core of the server, in a process of its own.
-fn hash_for(bench: &Bench, params: &Params, seconds: u32) -> anyhow::Result<Round> {
-    let costs = [params.m_cost(), params.t_cost(), params.p_cost(), seconds];
-    let mut command = Command::new(workspace::binary("quartet-bench-bare")?);
-    command.arg("argon2id");
-    command.args(costs.map(|cost| cost.to_string()));
-    let output = tools::output(bench, Cores::Server, &mut command)?;
-    let hashes: u64 = output.trim().parse()?;
+/// One hash after the other on this thread.
+fn hash_for(params: &Params, seconds: u32) -> anyhow::Result<Round> {
+    // Allocated once: a bound pays for no memory.
+    let mut memory = vec![Block::default(); params.block_count()];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    let (mut hash, mut hashes) = ([0_u8; 32], 0_u64);
+    let (begin, duration) = (Instant::now(), Duration::from_secs(seconds.into()));
+    while begin.elapsed() < duration {
+        let salt = u128::from(hashes).to_le_bytes();
+        let password = b"tangerine violin moss";
+        argon2.hash_password_into_with_memory(password, &salt, &mut hash, &mut memory)?;
+        hashes += 1;
+    }
     Ok(Round::of_rate(hashes, count(hashes) / f64::from(seconds)))
 }
 

@@ -12,17 +12,12 @@ mod soak;
 mod syscalls;
 mod through;
 
-use std::sync::Arc;
-
 use clap::ValueEnum as _;
-use jsonwebtoken::Algorithm;
 
 use crate::backend::Backend;
 use crate::bench::Bench;
-use crate::load::{Load, Request};
 use crate::plan::Measure;
 use crate::report::Section;
-use crate::tokens::Issuer;
 
 /// Connections of a load, unless stated otherwise.
 const CONNECTIONS: usize = 64;
@@ -31,8 +26,6 @@ const USERS: usize = 64;
 /// A path of the gateway where tokens are verified and requests counted, and one that is only proxied.
 const GUARDED: &str = "/guarded/thing";
 const PLAIN: &str = "/plain/thing";
-/// A server that used less of its core was not the bottleneck.
-const BUSY: f64 = 0.9;
 /// All four. The gateway is last: it looks for the others.
 const SERVICES: [&str; 4] = ["core", "media", "links", "gateway"];
 
@@ -73,16 +66,4 @@ fn started<'b>(backend: &'b mut Option<Backend>, bench: &Bench) -> anyhow::Resul
     };
     backend.settle()?;
     Ok(backend)
-}
-
-/// GETs of all users in turn.
-fn of_users(issuer: &Issuer, algorithm: Algorithm, path: &str) -> anyhow::Result<Arc<[Request]>> {
-    let tokens = issuer.tokens(algorithm, USERS)?;
-    let get = |token: &String| Request::get(path, Some(token));
-    Ok(tokens.iter().map(get).collect())
-}
-
-/// The same over the usual connections.
-fn load_of_users(issuer: &Issuer, algorithm: Algorithm, path: &str) -> anyhow::Result<Load> {
-    Ok(Load::Cycle(of_users(issuer, algorithm, path)?, CONNECTIONS))
 }

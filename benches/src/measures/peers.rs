@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use jsonwebtoken::Algorithm;
 use quartet_devstack::{Service, ServiceSpec, port, workspace};
 
+use super::{CONNECTIONS, USERS};
 use crate::bench::{Bench, Cores};
-use crate::load::Load;
+use crate::load::{Load, Request, Requests};
 use crate::rounds::Round;
 use crate::tokens::Issuer;
 use crate::{tools, upstream};
@@ -29,7 +30,7 @@ pub(super) struct Proxy {
 /// What all proxies have in common.
 pub(super) struct Setup<'a> {
     pub(super) bench: &'a Bench,
-    pub(super) issuer: &'a Issuer,
+    pub(super) issuer: Issuer,
     pub(super) upstream: u16,
 }
 
@@ -56,12 +57,26 @@ impl Proxy {
 }
 
 impl<'a> Setup<'a> {
-    pub(super) fn new(bench: &'a Bench, issuer: &'a Issuer) -> anyhow::Result<Self> {
+    pub(super) fn new(bench: &'a Bench) -> anyhow::Result<Self> {
+        let issuer = Issuer::new()?;
+        let upstream = upstream::start(&issuer.jwks)?;
         Ok(Self {
             bench,
             issuer,
-            upstream: upstream::start(&issuer.jwks)?,
+            upstream,
         })
+    }
+
+    /// GETs of all users in turn.
+    pub(super) fn requests(&self, algorithm: Algorithm, path: &str) -> anyhow::Result<Requests> {
+        let tokens = self.issuer.tokens(algorithm, USERS)?;
+        let get = |token: &String| Request::get(path, Some(token));
+        Ok(tokens.iter().map(get).collect())
+    }
+
+    /// The same over the usual connections.
+    pub(super) fn load(&self, algorithm: Algorithm, path: &str) -> anyhow::Result<Load> {
+        Ok(Load::Cycle(self.requests(algorithm, path)?, CONNECTIONS))
     }
 
     /// The gateway as it is by default, on one core.
@@ -69,12 +84,7 @@ impl<'a> Setup<'a> {
         self.gateway_with(algorithm, true, 1)
     }
 
-    /// The gateway without the direct path.
-    pub(super) fn general_gateway(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
-        self.gateway_with(algorithm, false, 1)
-    }
-
-    /// The gateway with public keys, or with a shared secret.
+    /// The gateway with public keys or a shared secret, with or without the direct path, on so many cores.
     pub(super) fn gateway_with(
         &self,
         algorithm: Algorithm,
@@ -83,7 +93,7 @@ impl<'a> Setup<'a> {
     ) -> anyhow::Result<Proxy> {
         let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", self.upstream);
         let (jwks, secret) = match algorithm {
-            Algorithm::HS256 => (String::new(), self.issuer.secret().to_owned()),
+            Algorithm::HS256 => (String::new(), self.issuer.secret.clone()),
             _ => (jwks, String::new()),
         };
         self.start(&Plan {
@@ -108,16 +118,16 @@ impl<'a> Setup<'a> {
 
     /// pingora without the gateway. It writes no log.
     pub(super) fn empty_pingora(&self) -> anyhow::Result<Proxy> {
-        let program = std::env::current_exe().context("find this program")?;
-        let template = "@PORT@ @UPSTREAM_PORT@";
-        self.start(&Plan::plain("empty-pingora", program, template, &["empty"]))
+        let program = workspace::binary("quartet-bench-empty")?;
+        let ports = "@PORT@ @UPSTREAM_PORT@";
+        self.start(&Plan::plain("empty-pingora", program, ports, &[]))
     }
 
     pub(super) fn haproxy(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
-        let public_key = self.bench.work().join("public.pem");
+        let public_key = self.bench.work.join("public.pem");
         fs::write(&public_key, &self.issuer.p256_pem).context("write the public key")?;
         let key = match algorithm {
-            Algorithm::HS256 => self.issuer.secret().to_owned(),
+            Algorithm::HS256 => self.issuer.secret.clone(),
             _ => public_key.display().to_string(),
         };
         let algorithm = format!("{algorithm:?}");
@@ -144,7 +154,7 @@ impl<'a> Setup<'a> {
     }
 
     fn start(&self, plan: &Plan<'_>) -> anyhow::Result<Proxy> {
-        let work = self.bench.work();
+        let work = &self.bench.work;
         let (port, admin) = (port::free()?, port::free()?);
         let log = self.bench.log(&plan.name);
         // Only nginx cannot log to its standard output.

@@ -1,10 +1,8 @@
 //! Presigned uploads beside pgbench with the same statements.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
@@ -15,7 +13,7 @@ use serde_json::json;
 use super::CONNECTIONS;
 use crate::backend::Backend;
 use crate::bench::{Bench, Cores};
-use crate::load::{Load, Request};
+use crate::load::{Load, Request, Requests};
 use crate::report::{Section, Table};
 use crate::rounds::{Round, Row, alternate};
 use crate::tools;
@@ -53,29 +51,24 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     ];
     let pace = bench.plan.slow_pace();
     let results = alternate(bench, pace, &rows)?;
-    let ratio = results.ratio(PRESIGN, "pgbench").unwrap_or(f64::NAN);
-    let rows = written.iter();
-    let rows: Vec<String> = rows
-        .map(|(table, rows)| format!("{rows} in {table}"))
-        .collect();
+    let ratio = results.ratio(PRESIGN, "pgbench");
+    let each = written.iter();
+    let each = each.map(|(table, rows)| format!("{rows} in {table}"));
+    let each: Vec<String> = each.collect();
     Ok(Section {
-        title: "Presign",
-        how: format!(
-            "{} rounds of {} s, each with an empty table, {CONNECTIONS} connections and tokens of {USERS} users; media \
-             has a pool of {CLIENTS} connections to Postgres. pgbench runs the same statements ({STATEMENTS}) as the \
-             same role, prepared, over {CLIENTS} connections, on the core that media has otherwise. Postgres {} with \
-             fsync on the other cores.",
-            pace.rounds, pace.seconds, backend.version
+        text: format!(
+            include_str!("presign.md"),
+            pace, CONNECTIONS, USERS, CLIENTS, STATEMENTS, backend.version
         ),
         table: Table::of_results(&results, "what", "pgbench", "pgbench"),
         notes: vec![
             format!("Presigned uploads to the transactions of pgbench: {ratio:.2}"),
-            format!("Both write the same rows: {}.", rows.join(", ")),
+            format!("Both write the same rows: {}.", each.join(", ")),
         ],
     })
 }
 
-fn requests(backend: &Backend) -> anyhow::Result<Arc<[Request]>> {
+fn requests(backend: &Backend) -> anyhow::Result<Requests> {
     let body = json!({
         "file_name": "photo.png",
         "content_type": "image/png",
@@ -129,17 +122,13 @@ fn pgbench(bench: &Bench, backend: &Backend, seconds: u32) -> anyhow::Result<Rou
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let mut command = Command::new("pgbench");
     command
-        .args([
-            "--no-vacuum",
-            "--protocol=prepared",
-            "--jobs=1",
-            "--define=step=0",
-        ])
+        .args(["--no-vacuum", "--protocol=prepared", "--jobs=1"])
+        .arg("--define=step=0")
         .arg(format!("--client={CLIENTS}"))
         .arg(format!("--time={seconds}"))
         .arg(format!("--define=start={}", now.as_millis()))
         .arg("--file")
-        .arg(workspace::root().join(Path::new(STATEMENTS)))
+        .arg(workspace::root().join(STATEMENTS))
         .arg(url.without_password())
         .env("PGPASSWORD", password);
     let text = tools::output(bench, Cores::Server, &mut command)?;
@@ -147,10 +136,8 @@ fn pgbench(bench: &Bench, backend: &Backend, seconds: u32) -> anyhow::Result<Rou
     let is_complete = text.contains("number of failed transactions: 0 ");
     let requests = number_after(&text, "number of transactions actually processed: ");
     let per_second = number_after(&text, "tps = ").filter(|_| is_complete);
-    Ok(Round::of_rate(
-        requests.with_context(context)?,
-        per_second.with_context(context)?,
-    ))
+    let figures = requests.zip(per_second).with_context(context)?;
+    Ok(Round::of_rate(figures.0, figures.1))
 }
 
 fn number_after<T: FromStr>(text: &str, words: &str) -> Option<T> {

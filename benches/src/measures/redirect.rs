@@ -1,7 +1,6 @@
 //! The redirect with its durable click beside a bare handler that returns the same response.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -10,13 +9,13 @@ use quartet_devstack::stack::{Ports, Stack};
 use quartet_devstack::{Service, ServiceSpec, port, workspace};
 use serde_json::json;
 
-use super::{BUSY, CONNECTIONS};
+use super::CONNECTIONS;
 use crate::backend::Backend;
 use crate::bench::{Bench, Cores};
-use crate::load::{Load, Request, Response, count};
+use crate::load::{Load, Request, Requests, Response, count};
 use crate::paced;
 use crate::report::{Section, Table};
-use crate::rounds::{Results, Round, Row, alternate, median};
+use crate::rounds::{Results, Round, Row, alternate, median, warm_up};
 
 const LINKS: usize = 100;
 const TARGET: &str = "https://example.com/a/page/that/was/shared";
@@ -41,11 +40,9 @@ struct Clicks<'a> {
 }
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
-    let links = backend.trusting(backend.stack.service("links")?);
-    let links = (
-        bench.start(Cores::Server, &links)?,
-        backend.stack.ports.links,
-    );
+    let service = backend.trusting(backend.stack.service("links")?);
+    let port = backend.stack.ports.links;
+    let links = (bench.start(Cores::Server, &service)?, port);
     let slugs = create_links(backend, "bench")?;
     let group = start_group(bench, backend)?;
     let bare = start_bare(bench, links.1, &slugs[0])?;
@@ -55,26 +52,25 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         followed: Cell::new(1),
         rates: RefCell::default(),
     };
-    let requests: Arc<[Request]> = slugs.iter().map(|slug| follow(slug)).collect();
-    let load = Load::Cycle(Arc::clone(&requests), CONNECTIONS);
-    let run =
-        |(service, port): &(Service, u16), seconds| load.run(bench, *port, service.pid(), seconds);
+    let requests: Requests = slugs.iter().map(|slug| follow(slug)).collect();
+    let load = Load::Cycle(requests.clone(), CONNECTIONS);
+    let run = |server: &(Service, u16), seconds| {
+        let (service, port) = server;
+        load.run(bench, *port, service.pid(), seconds)
+    };
+    let afterwards = |seconds| clicks.afterwards(seconds, || run(&links, seconds));
     let rows = [
         Row::new(OWN, |seconds| clicks.meanwhile(|| run(&links, seconds))),
-        Row::new(AFTERWARDS, |seconds| {
-            clicks.afterwards(seconds, || run(&links, seconds))
-        }),
+        Row::new(AFTERWARDS, afterwards),
         Row::new(GROUP, |seconds| clicks.meanwhile(|| run(&group, seconds))),
         Row::new(BARE, |seconds| run(&bare, seconds)),
     ];
-    for row in &rows {
-        row.run(1)?;
-    }
+    warm_up(&rows)?;
     clicks.rates.take();
     let pace = bench.plan.slow_pace();
     let results = alternate(bench, pace, &rows)?;
 
-    let rate = results.0[0].1.medians().per_second / 2.0;
+    let rate = results.medians(OWN).per_second / 2.0;
     let paced = |port, seconds| paced::run(bench, port, &requests, rate, seconds);
     let rows = [
         Row::new(OWN, |seconds| clicks.stored(paced(links.1, seconds)?)),
@@ -84,21 +80,16 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
 
     let mut notes = vec![clicks.verify()?];
     notes.extend(cpu_notes(&results));
+    let stored = median(clicks.rates.take());
     notes.push(format!(
-        "Clicks are stored in Postgres during and after a round: {:.0} per second from the first request to the last \
-         row.",
-        median(clicks.rates.take())
+        "Clicks are stored in Postgres during and after a round: {stored:.0} per second from the first request to the \
+         last row."
     ));
     notes.push(latency_note(rate, &latencies));
     Ok(Section {
-        title: "Redirect",
-        how: format!(
-            "{} rounds of {} s, {CONNECTIONS} connections, {LINKS} links in turn. All rows of quartet-links append each \
-             click to a log before they respond, so that it survives a killed process. The same process stores it in \
-             Postgres: in the first and third row during the round, in the second, whose table is locked until then, \
-             after it. The third also syncs it to the disk first, so that it survives a power failure. Bare \
-             is an axum handler in a runtime with the same configuration and allocator, with the same status and headers and nothing else. Postgres {} with fsync.",
-            pace.rounds, pace.seconds, backend.version
+        text: format!(
+            include_str!("redirect.md"),
+            pace, CONNECTIONS, LINKS, backend.version
         ),
         table: Table::of_results(&results, "server", "bare", BARE),
         notes,
@@ -107,31 +98,22 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
 
 /// What processor times say that rates do not.
 fn cpu_notes(results: &Results) -> Vec<String> {
-    let bare = results.medians(BARE).map_or(f64::NAN, |it| it.cpu_micros);
-    let mut notes = Vec::new();
-    for (name, rounds) in &results.0 {
-        let medians = rounds.medians();
-        if *name != BARE {
-            notes.push(format!(
-                "CPU time of bare axum to that of {name}: {:.2}",
-                bare / medians.cpu_micros
-            ));
-        }
-        if medians.busy < BUSY {
-            notes.push(format!(
-                "{name} did not use its whole core: the disk or the load was the bottleneck."
-            ));
-        }
-    }
-    notes
+    let cpu = |name| results.medians(name).cpu_micros;
+    let own = results.0.iter().filter(|(name, _)| *name != BARE);
+    let ratio = own.map(|(name, _)| {
+        let ratio = cpu(BARE) / cpu(name);
+        format!("CPU time of bare axum to that of {name}: {ratio:.2}")
+    });
+    let not_busy = results.not_busy().map(|name| {
+        format!("{name} did not use its whole core: the disk or the load was the bottleneck.")
+    });
+    ratio.chain(not_busy).collect()
 }
 
 fn latency_note(rate: f64, latencies: &Results) -> String {
     let micros = |name| {
         let medians = latencies.medians(name);
-        medians.map_or((f64::NAN, f64::NAN), |it| {
-            (it.p50_ms * 1e3, it.p99_ms * 1e3)
-        })
+        (medians.p50_ms * 1e3, medians.p99_ms * 1e3)
     };
     let ((p50, p99), (bare_p50, bare_p99)) = (micros(OWN), micros(BARE));
     format!(
@@ -178,13 +160,12 @@ fn start_group(bench: &Bench, backend: &Backend) -> anyhow::Result<(Service, u16
 /// Follows one link, and starts a handler that returns the same response.
 fn start_bare(bench: &Bench, links: u16, slug: &str) -> anyhow::Result<(Service, u16)> {
     let response = follow(slug).expect(links, 302)?;
-    let file = bench.work().join("redirect.headers");
+    let file = bench.work.join("redirect.headers");
     let headers = copied(&response);
     std::fs::write(&file, headers.join("\n")).context("write the headers")?;
     let port = port::free()?;
     let program = workspace::binary("quartet-bench-bare")?;
     let spec = ServiceSpec::new("bare", program, bench.log("bare"))
-        .arg("redirect")
         .arg(port.to_string())
         .arg(file)
         .ready_at(([127, 0, 0, 1], port).into(), "/ready");

@@ -21,12 +21,6 @@ const READY_TIMEOUT: Duration = Duration::from_secs(20);
 const MEMORY_GOAL_MB: f64 = 60.0;
 const READY_GOAL_MS: f64 = 300.0;
 
-/// Of one idle service.
-struct Memory {
-    resident_mb: f64,
-    anonymous_mb: f64,
-}
-
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     // Without core, the others need other keys to be ready.
     let spec = |name| match name {
@@ -39,56 +33,37 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let memory = idle_memory(bench, &specs)?;
     let times = ready_times(bench, &specs)?;
 
-    let mut table = Table::new(&[
-        "binary",
-        "size MB",
-        "idle resident MB",
-        "of it anonymous",
-        "ready after ms",
-        "lowest-highest",
-    ]);
-    let (mut sizes, mut resident, mut anonymous, mut slowest) = (0.0, 0.0, 0.0, 0.0_f64);
+    let mut table = Table::new(
+        "binary | size MB | idle resident MB | of it anonymous | ready after ms | lowest-highest",
+    );
+    let (mut sums, mut slowest) = ([0.0; 3], 0.0_f64);
     for ((name, times), memory) in SERVICES.iter().zip(&times).zip(&memory) {
-        let binary = workspace::binary(&format!("quartet-{name}"))?;
-        let size_mb = count(fs::metadata(binary)?.len()) / 1e6;
+        let name = format!("quartet-{name}");
+        let size = count(fs::metadata(workspace::binary(&name)?)?.len()) / 1e6;
+        let figures = [size, memory[0], memory[1]];
         let ready = median(times.clone());
         let lowest = times.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = times.iter().copied().fold(0.0, f64::max);
-        table.row([
-            format!("quartet-{name}"),
-            format!("{size_mb:.1}"),
-            format!("{:.1}", memory.resident_mb),
-            format!("{:.1}", memory.anonymous_mb),
-            format!("{ready:.0}"),
-            format!("{lowest:.0}-{highest:.0}"),
-        ]);
-        sizes += size_mb;
-        resident += memory.resident_mb;
-        anonymous += memory.anonymous_mb;
+        let range = format!("{lowest:.0}-{highest:.0}");
+        table
+            .row(&name, 1, &figures)
+            .extend([format!("{ready:.0}"), range]);
+        for (sum, figure) in sums.iter_mut().zip(figures) {
+            *sum += figure;
+        }
         slowest = slowest.max(ready);
     }
-    table.row([
-        "together".to_owned(),
-        format!("{sizes:.1}"),
-        format!("{resident:.1}"),
-        format!("{anonymous:.1}"),
-        format!("{slowest:.0}"),
-        String::new(),
-    ]);
+    let last = [format!("{slowest:.0}"), String::new()];
+    table.row("together", 1, &sums).extend(last);
     Ok(Section {
-        title: "Size, memory and start",
-        how: format!(
-            "Memory is the resident set of /proc, libraries included, {} s after all four were ready, without any \
-             other request; what is not anonymous are pages of the binaries and libraries, which the system can drop. \
-             Ready is the time from the start of the process until /ready returned 200, with a current \
-             schema, polled every millisecond; medians of {} starts on any core. The last row has sums, and the \
-             slowest start.",
+        text: format!(
+            include_str!("sizes.md"),
             IDLE.as_secs(),
             bench.plan.starts()
         ),
         table,
         notes: vec![
-            goal("Idle memory together", resident, MEMORY_GOAL_MB, "MB"),
+            goal("Idle memory together", sums[1], MEMORY_GOAL_MB, "MB"),
             goal("Slowest start", slowest, READY_GOAL_MS, "ms"),
         ],
     })
@@ -99,16 +74,14 @@ fn goal(what: &str, value: f64, goal: f64, unit: &str) -> String {
     format!("{what}: {value:.0} {unit}; the goal of {goal:.0} {unit} is {verdict}.")
 }
 
-/// All of them at the same time, as on a machine that runs Quartet.
-fn idle_memory(bench: &Bench, specs: &[ServiceSpec]) -> anyhow::Result<Vec<Memory>> {
+/// Megabytes, resident and anonymous, of all at the same time, as on a machine that runs Quartet.
+fn idle_memory(bench: &Bench, specs: &[ServiceSpec]) -> anyhow::Result<Vec<[f64; 2]>> {
     let start = |spec| bench.start(Cores::All, spec);
     let running: Vec<Service> = specs.iter().map(start).collect::<anyhow::Result<_>>()?;
     bench.pause(IDLE)?;
     let memory = |service: &Service| {
-        Ok(Memory {
-            resident_mb: count(Usage::of_group(service.pid())?.resident_bytes) / 1e6,
-            anonymous_mb: count(anonymous_bytes(service.pid())?) / 1e6,
-        })
+        let anonymous = count(anonymous_bytes(service.pid())?) / 1e6;
+        Ok([Usage::of_group(service.pid())?.resident_mb, anonymous])
     };
     running.iter().map(memory).collect()
 }

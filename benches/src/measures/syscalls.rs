@@ -9,11 +9,10 @@ use jsonwebtoken::Algorithm::HS256;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::peers::{Proxy, Setup};
-use super::{CONNECTIONS, GUARDED, load_of_users};
+use super::{CONNECTIONS, GUARDED};
 use crate::bench::{Bench, Cores};
 use crate::load::{Load, count};
 use crate::report::{Section, Table};
-use crate::tokens::Issuer;
 use crate::tools;
 
 /// For strace to attach to every thread.
@@ -23,19 +22,16 @@ const SECONDS: u32 = 2;
 const LEAST: f64 = 0.05;
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
-    let issuer = Issuer::new()?;
-    let setup = Setup::new(bench, &issuer)?;
+    let setup = Setup::new(bench)?;
+    let (direct, general) = (setup.gateway(HS256)?, setup.gateway_with(HS256, false, 1)?);
     let mut subjects = vec![
-        ("quartet-gateway, HS256", setup.gateway(HS256)?),
-        (
-            "quartet-gateway, HS256, general path",
-            setup.general_gateway(HS256)?,
-        ),
+        ("quartet-gateway, HS256", direct),
+        ("quartet-gateway, HS256, general path", general),
         ("empty pingora", setup.empty_pingora()?),
     ];
     subjects.extend(setup.nginx().ok().map(|nginx| ("nginx, plain", nginx)));
-    let load = load_of_users(&issuer, HS256, GUARDED)?;
-    let mut table = Table::new(&["server", "calls per request", "of these"]);
+    let load = setup.load(HS256, GUARDED)?;
+    let mut table = Table::new("server | calls per request | of these");
     for (name, proxy) in &subjects {
         bench.require_running()?;
         proxy.run(bench, &load, 1)?;
@@ -43,15 +39,10 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
         let all: f64 = calls.iter().map(|(_, each)| each).sum();
         let listed = calls.iter().map(|(name, each)| format!("{name} {each:.1}"));
         let listed: Vec<String> = listed.collect();
-        table.row([(*name).to_owned(), format!("{all:.1}"), listed.join(", ")]);
+        table.row(name, 1, &[all]).push(listed.join(", "));
     }
     Ok(Section {
-        title: "System calls",
-        how: format!(
-            "Counted by strace for {SECONDS} s with {CONNECTIONS} connections; calls that are rarer than one in twenty \
-             requests are left out. The gateway asks once more whether an idle connection has bytes in it before it \
-             uses it again: that is one recvfrom."
-        ),
+        text: format!(include_str!("syscalls.md"), SECONDS, CONNECTIONS),
         table,
         notes: Vec::new(),
     })
@@ -60,7 +51,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
 /// Names of system calls, and how many there were per request.
 fn calls(bench: &Bench, proxy: &Proxy, load: &Load) -> anyhow::Result<Vec<(String, f64)>> {
     let strace = tools::require("strace", "strace")?;
-    let file = bench.work().join("strace.txt");
+    let file = bench.work.join("strace.txt");
     let mut command = Command::new(strace);
     command.args(["-c", "-f", "-o"]).arg(&file).arg("-p");
     command.arg(proxy.service.pid().to_string());

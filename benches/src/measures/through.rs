@@ -5,20 +5,21 @@ use quartet_devstack::ServiceSpec;
 
 use super::peers::Setup;
 use super::redirect::{create_links, follow};
-use super::{CONNECTIONS, GUARDED, USERS, load_of_users};
+use super::{CONNECTIONS, GUARDED, USERS};
 use crate::backend::{Backend, User};
 use crate::bench::{Bench, Cores};
 use crate::load::{Load, Request};
 use crate::report::{Section, Table};
-use crate::rounds::{Row, alternate};
+use crate::rounds::{Row, alternate, warm_up};
 
 /// With limits that are counted and never reached.
 const LIMITS: [&str; 4] = ["CORE", "MEDIA", "LINKS", "REDIRECTS"];
 const REFERENCE: &str = "guarded, tiny upstream";
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
-    let guarded = Setup::new(bench, &backend.issuer)?.gateway(EdDSA)?;
-    let things = load_of_users(&backend.issuer, EdDSA, GUARDED)?;
+    let setup = Setup::new(bench)?;
+    let guarded = setup.gateway(EdDSA)?;
+    let things = setup.load(EdDSA, GUARDED)?;
 
     let stack = &backend.stack;
     let _core = bench.start(Cores::Others, &stack.service("core")?)?;
@@ -30,12 +31,12 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let gateway = bench.start(Cores::Server, &gateway)?;
     let slugs = create_links(backend, "through")?;
     let redirects = Load::Cycle(slugs.iter().map(|slug| follow(slug)).collect(), CONNECTIONS);
-    let own_user = |number| {
-        let user = User::sign_up(stack.ports.core, &format!("through{number}"))?;
+    let own_user = |user: &User| {
         let token = user.token(stack.ports.core, "access_token")?;
         Ok(Request::get("/v1/core/users/me", Some(&token)))
     };
-    let users: anyhow::Result<_> = (0..USERS).map(own_user).collect();
+    let users = User::sign_up_all(stack.ports.core, "through", USERS)?;
+    let users: anyhow::Result<_> = users.iter().map(own_user).collect();
     let users = Load::Cycle(users?, CONNECTIONS);
 
     let own = |name, load| {
@@ -48,19 +49,11 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         own("GET /s/{slug}", &redirects),
         own("GET /v1/core/users/me", &users),
     ];
-    for row in &rows {
-        row.run(1)?;
-    }
+    warm_up(&rows)?;
     let pace = bench.plan.pace();
     let results = alternate(bench, pace, &rows)?;
     Ok(Section {
-        title: "Through the gateway",
-        how: format!(
-            "{} rounds of {} s, {CONNECTIONS} connections. The gateway has one core; links, core, Postgres {}, the tiny \
-             upstream and the load share the others. CPU time is that of the gateway. Guarded verifies an EdDSA token, \
-             as `users/me` does; all rows count a limit and write the access log.",
-            pace.rounds, pace.seconds, backend.version
-        ),
+        text: format!(include_str!("through.md"), pace, CONNECTIONS, backend.version),
         table: Table::of_results(&results, "request", "guarded", REFERENCE),
         notes: vec![
             "A row whose core is not busy was limited by the services or the load on the other cores: compare CPU time."

@@ -7,13 +7,14 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
+use super::Answer;
 use super::headers::{checksum_name, kept, refuse_unsupported, refuse_version};
 use crate::disk::{Conditions, Internal as _, Promised, Store, blocking, failed};
 
 pub(super) async fn copy(
     store: Arc<Store>,
     request: S3Request<CopyObjectInput>,
-) -> S3Result<S3Response<CopyObjectOutput>> {
+) -> Answer<CopyObjectOutput> {
     refuse_unsupported(&request.headers)?;
     let input = request.input;
     let directive = input.metadata_directive.as_ref();

@@ -11,7 +11,7 @@ use s3s::dto::{
 };
 use s3s::{S3Response, S3Result, s3_error};
 
-use super::wire;
+use super::{Answer, wire};
 use crate::disk::{Internal as _, Metadata, Store, blocking};
 
 const PAGE_LIMIT: i32 = 1000;
@@ -26,7 +26,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 pub(super) async fn objects(
     store: Arc<Store>,
     input: ListObjectsV2Input,
-) -> S3Result<S3Response<ListObjectsV2Output>> {
+) -> Answer<ListObjectsV2Output> {
     let limit = input.max_keys.unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT);
     let limit = usize::try_from(limit)
         .map_err(|_| s3_error!(InvalidArgument, "The page size must not be negative"))?;

@@ -19,6 +19,9 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use crate::disk::{Store, blocking};
 
+/// What an operation returns.
+type Answer<T> = S3Result<S3Response<T>>;
+
 /// The operations of one server. All others are refused as not implemented.
 pub(crate) struct Api {
     pub(crate) store: Arc<Store>,
@@ -35,7 +38,7 @@ impl S3 for Api {
     async fn create_bucket(
         &self,
         request: S3Request<CreateBucketInput>,
-    ) -> S3Result<S3Response<CreateBucketOutput>> {
+    ) -> Answer<CreateBucketOutput> {
         let (store, name) = (self.store(), request.input.bucket);
         let location = Some(format!("/{name}"));
         let refused = |error: io::Error| match error.kind() {
@@ -53,10 +56,7 @@ impl S3 for Api {
         ))
     }
 
-    async fn head_bucket(
-        &self,
-        request: S3Request<HeadBucketInput>,
-    ) -> S3Result<S3Response<HeadBucketOutput>> {
+    async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
         self.store.bucket(&request.input.bucket)?;
         Ok(S3Response::new(HeadBucketOutput {
             bucket_region: Some("auto".to_owned()),
@@ -67,42 +67,30 @@ impl S3 for Api {
     async fn list_objects_v2(
         &self,
         request: S3Request<ListObjectsV2Input>,
-    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+    ) -> Answer<ListObjectsV2Output> {
         list::objects(self.store(), request.input).await
     }
 
-    async fn get_object(
-        &self,
-        request: S3Request<GetObjectInput>,
-    ) -> S3Result<S3Response<GetObjectOutput>> {
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
         read::get(self.store(), request).await
     }
 
-    async fn head_object(
-        &self,
-        request: S3Request<HeadObjectInput>,
-    ) -> S3Result<S3Response<HeadObjectOutput>> {
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
         read::head(self.store(), request).await
     }
 
-    async fn put_object(
-        &self,
-        request: S3Request<PutObjectInput>,
-    ) -> S3Result<S3Response<PutObjectOutput>> {
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
         write::put(self.store(), request).await
     }
 
-    async fn copy_object(
-        &self,
-        request: S3Request<CopyObjectInput>,
-    ) -> S3Result<S3Response<CopyObjectOutput>> {
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
         copy::copy(self.store(), request).await
     }
 
     async fn delete_object(
         &self,
         request: S3Request<DeleteObjectInput>,
-    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+    ) -> Answer<DeleteObjectOutput> {
         let (store, input) = (self.store(), request.input);
         headers::refuse_version(input.version_id.as_deref())?;
         if input.if_match.is_some() {

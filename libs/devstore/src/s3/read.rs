@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
 use super::headers::{KEPT, header_map, refuse_version};
-use super::wire;
+use super::{Answer, wire};
 use crate::access::query;
 use crate::disk::{Conditions, Internal as _, Object, Store, blocking};
 
@@ -24,7 +24,7 @@ const READ_BYTES: usize = 128 * 1024;
 pub(super) async fn get(
     store: Arc<Store>,
     request: S3Request<GetObjectInput>,
-) -> S3Result<S3Response<GetObjectOutput>> {
+) -> Answer<GetObjectOutput> {
     let input = request.input;
     refuse_version(input.version_id.as_deref())?;
     if input.part_number.is_some() {
@@ -74,7 +74,7 @@ pub(super) async fn get(
 pub(super) async fn head(
     store: Arc<Store>,
     request: S3Request<HeadObjectInput>,
-) -> S3Result<S3Response<HeadObjectOutput>> {
+) -> Answer<HeadObjectOutput> {
     let request = request.map_input(|input| GetObjectInput {
         bucket: input.bucket,
         key: input.key,

@@ -6,13 +6,14 @@ use http::HeaderMap;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
+use super::Answer;
 use super::headers::{checksum_name, checksums, header_map, kept, refuse_unsupported};
 use crate::disk::{CHECKSUMS, Conditions, Headers, Promised, Store, blocking};
 
 pub(super) async fn put(
     store: Arc<Store>,
     request: S3Request<PutObjectInput>,
-) -> S3Result<S3Response<PutObjectOutput>> {
+) -> Answer<PutObjectOutput> {
     let S3Request { input, headers, .. } = request;
     refuse_unsupported(&headers)?;
     let bucket = store.bucket(&input.bucket)?;

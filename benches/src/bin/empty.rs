@@ -1,8 +1,9 @@
 //! A proxy of pingora's and nothing else: what the gateway could cost at least on that framework. It
-//! runs as a separate process, so that it can be pinned to a core and measured like the others.
+//! runs as a process of its own, so that it can be pinned to a core and measured like the others.
+//!
+//! `quartet-bench-empty FILE`; the file has the port to listen on, and that of the upstream.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -11,11 +12,9 @@ use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// One line: the port to listen on, and that of the upstream
-    file: PathBuf,
-}
+/// That of the gateway: what is compared with it must not differ in it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 struct Empty {
     upstream: SocketAddr,
@@ -37,12 +36,11 @@ impl ProxyHttp for Empty {
 }
 
 /// The server is configured as that of the gateway.
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(&args.file).context("read the ports")?;
-    let (port, upstream) = text
-        .trim()
-        .split_once(' ')
-        .context("two ports are needed")?;
+fn main() -> anyhow::Result<()> {
+    let file = std::env::args_os().nth(1).context("a file is needed")?;
+    let text = std::fs::read_to_string(file).context("read the ports")?;
+    let ports = text.trim().split_once(' ');
+    let (port, upstream) = ports.context("two ports are needed")?;
     let conf = ServerConf {
         threads: 1,
         upstream_keepalive_pool_size: 1024,

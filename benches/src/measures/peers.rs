@@ -84,7 +84,7 @@ impl<'a> Setup<'a> {
         self.gateway_with(algorithm, true, 1)
     }
 
-    /// The gateway with public keys or a shared secret, with or without the direct path, on so many cores.
+    /// The gateway with public keys or a shared secret, with or without the direct path, with a number of threads.
     pub(super) fn gateway_with(
         &self,
         algorithm: Algorithm,

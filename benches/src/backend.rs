@@ -1,9 +1,9 @@
 //! Postgres with roles and schemas as in production, everything synced to disk, and users.
 
 use anyhow::Context as _;
-use quartet_devstack::roles::{self, Passwords};
-use quartet_devstack::stack::{Ports, Stack};
-use quartet_devstack::{Options, Postgres, ServiceSpec, port, workspace};
+use quartet_devstack::roles::Passwords;
+use quartet_devstack::stack::{Ports, Setting, Stack};
+use quartet_devstack::{Options, Postgres, ServiceSpec, port, signals, workspace};
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
@@ -42,7 +42,7 @@ impl Backend {
         let root = bench.work.join("quartet");
         let options = Options {
             say: |line| println!("  {line}"),
-            cancel: bench.cancel.clone(),
+            cancel: signals::cancel().clone(),
             ..Options::kept(&root, port::free()?)
         };
         // A run that was killed leaves data whose passwords are lost.
@@ -55,12 +55,9 @@ impl Backend {
             ports: Ports::free()?,
             database: postgres.ensure_database("quartet")?,
             passwords: Passwords::random()?,
-            settings: Vec::new(),
+            settings: Setting::wide_limits()?,
         };
-        roles::apply(&postgres, &stack.database, &stack.passwords)?;
-        for service in roles::SERVICES {
-            stack.migration(service)?.run()?;
-        }
+        stack.prepare(&postgres)?;
         let issuer = Issuer::new()?;
         let port = upstream::start(&issuer.jwks)?;
         let version = "SELECT split_part(current_setting('server_version'), ' ', 1)";

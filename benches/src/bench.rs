@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use quartet_devstack::{Cancel, Service, ServiceSpec, workspace};
+use quartet_devstack::{Service, ServiceSpec, signals, workspace};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::plan::Plan;
@@ -29,7 +29,6 @@ pub(crate) enum Cores {
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) plan: Plan,
-    pub(crate) cancel: Cancel,
     cores: Vec<usize>,
     /// For everything that a run writes; removed at its end.
     pub(crate) work: PathBuf,
@@ -39,7 +38,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// Moves this process, and thereby all that it starts, off the core of the server.
-    pub(crate) fn prepare(plan: Plan, cancel: Cancel) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(plan: Plan) -> anyhow::Result<Self> {
         let allowed = sched_getaffinity(None).context("ask for the cores of this process")?;
         let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
             .filter(|&core| allowed.is_set(core))
@@ -59,7 +58,6 @@ impl Bench {
         fs::create_dir(&work)?;
         let bench = Self {
             plan,
-            cancel,
             cores,
             work,
             _lock: lock,
@@ -101,13 +99,14 @@ impl Bench {
     /// Starts a service and waits until it is ready.
     pub(crate) fn start(&self, cores: Cores, spec: &ServiceSpec) -> anyhow::Result<Service> {
         let mut service = self.on(cores, || spec.start())??;
-        service.wait_ready(READY_TIMEOUT, &self.cancel)?;
+        service.wait_ready(READY_TIMEOUT, signals::cancel())?;
         Ok(service)
     }
 
     /// Fails if the run was interrupted.
+    #[expect(clippy::unused_self, reason = "only a run can be interrupted")]
     pub(crate) fn require_running(&self) -> anyhow::Result<()> {
-        ensure!(!self.cancel.is_set(), "interrupted");
+        ensure!(!signals::received(), "interrupted");
         Ok(())
     }
 

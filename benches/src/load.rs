@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use quartet_devstack::Cancel;
+use quartet_devstack::signals;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -49,6 +49,14 @@ impl Request {
         Self::new("POST", path, token, Some(&body.to_string()))
     }
 
+    /// From a client that takes gzip.
+    pub(crate) fn get_gzip(path: &str) -> Self {
+        Self(format!(
+            "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nuser-agent: {USER_AGENT}\r\n\
+             accept-encoding: gzip\r\n\r\n"
+        ))
+    }
+
     /// A handshake. The key of RFC 6455.
     pub(crate) fn websocket(path: &str) -> Self {
         Self(format!(
@@ -69,6 +77,16 @@ impl Request {
             content.unwrap_or_default(),
             body.unwrap_or_default()
         ))
+    }
+
+    /// Sends it once; the head of the response, whatever its body is.
+    pub(crate) fn head(&self, port: u16) -> anyhow::Result<String> {
+        runtime()?.block_on(async {
+            let mut connection = Connection::open(port).await?;
+            let (_, head) = connection.measure(self).await?;
+            let head = String::from_utf8_lossy(&connection.buffer[..head.length]);
+            Ok(head.to_ascii_lowercase())
+        })
     }
 
     /// Sends it once and fails unless the response has this status.
@@ -114,7 +132,6 @@ pub(crate) struct Shared {
     pub(crate) port: u16,
     next: AtomicUsize,
     deadline: Instant,
-    cancel: Cancel,
 }
 
 impl Load {
@@ -132,7 +149,7 @@ impl Load {
     ) -> anyhow::Result<Round> {
         let before = Usage::of_group(server)?;
         let begin = Instant::now();
-        let shared = Shared::new(bench, port, Duration::from_secs(seconds.into()));
+        let shared = Shared::new(port, Duration::from_secs(seconds.into()));
         let micros = runtime()?.block_on(self.send(&shared))?;
         let elapsed = begin.elapsed().as_secs_f64();
         let after = Usage::of_group(server)?;
@@ -173,17 +190,16 @@ impl Load {
 }
 
 impl Shared {
-    pub(crate) fn new(bench: &Bench, port: u16, length: Duration) -> Arc<Self> {
+    pub(crate) fn new(port: u16, length: Duration) -> Arc<Self> {
         Arc::new(Self {
             port,
             next: AtomicUsize::new(0),
             deadline: Instant::now() + length,
-            cancel: bench.cancel.clone(),
         })
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline || self.cancel.is_set()
+        Instant::now() >= self.deadline || signals::received()
     }
 }
 
@@ -298,18 +314,21 @@ impl Head {
         let httparse::Status::Complete(length) = response.parse(bytes)? else {
             return Ok(None);
         };
-        let mut body = 0;
+        let (mut body, mut chunked) = (0, false);
         for header in &*response.headers {
             if header.name.eq_ignore_ascii_case("content-length") {
                 body = std::str::from_utf8(header.value)?.parse()?;
             }
-            ensure!(
-                !header.name.eq_ignore_ascii_case("transfer-encoding"),
-                "chunked responses are not supported"
-            );
+            chunked |= header.name.eq_ignore_ascii_case("transfer-encoding");
         }
         let status = response.code.context("a response without a status")?;
-        Ok((bytes.len() >= length + body).then_some(Self { status, length }))
+        // Requests are not sent before their responses: the last chunk is the last that is received.
+        let complete = if chunked {
+            bytes.ends_with(b"\r\n0\r\n\r\n")
+        } else {
+            bytes.len() >= length + body
+        };
+        Ok(complete.then_some(Self { status, length }))
     }
 }
 
@@ -340,8 +359,9 @@ mod tests {
             length: 40,
         };
         assert_eq!(parse(text), Some(expected));
-        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert!(Head::of_complete(chunked).is_err());
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
+        assert_eq!(parse(&chunked[..chunked.len() - 1]), None);
+        assert!(parse(chunked).is_some());
         assert!(Head::of_complete(b"SSH-2.0-OpenSSH\r\n").is_err());
     }
 

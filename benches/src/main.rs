@@ -19,39 +19,25 @@ mod usage;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser as _;
-use quartet_devstack::Cancel;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use quartet_devstack::signals;
 
 use bench::Bench;
 use plan::Plan;
 
 fn main() -> ExitCode {
-    let cancel = Cancel::default();
-    match run(Plan::parse(), &cancel) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) if cancel.is_set() => {
-            eprintln!("interrupted; everything is stopped");
-            ExitCode::from(130)
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let plan = Plan::parse();
+    signals::main(|| run(plan))
 }
 
-fn run(plan: Plan, cancel: &Cancel) -> anyhow::Result<()> {
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, cancel.flag()).context("install a signal handler")?;
-    }
-    let bench = Bench::prepare(plan, cancel.clone())?;
+fn run(plan: Plan) -> anyhow::Result<ExitCode> {
+    let bench = Bench::prepare(plan)?;
     let machine = machine::describe(&bench)?;
     println!("{machine}");
     if cfg!(debug_assertions) {
         println!("A debug build: its figures mean nothing.\n");
     }
     let sections = measures::run_all(&bench)?;
-    baseline::update(&bench, &machine, &sections)
+    baseline::update(&bench, &machine, &sections)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -9,8 +9,12 @@ use clap::ValueEnum;
 pub(crate) enum Measure {
     /// The gateway beside `HAProxy`, nginx and Caddy
     Gateway,
+    /// Cache hits and compression beside nginx
+    Cache,
     /// Latency of the gateway at half of its highest rate, in an open loop
     Latency,
+    /// Rate limits that are counted in a Redis, beside those in memory
+    Limits,
     /// Memory of idle connections and `WebSockets`
     Idle,
     /// System calls of the gateway per request

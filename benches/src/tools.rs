@@ -1,10 +1,10 @@
 //! Programs of others: finds and runs them.
 
-use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
+use quartet_devstack::command::{self, find};
 
 use crate::bench::{Bench, Cores};
 
@@ -14,32 +14,14 @@ pub(crate) fn require(program: &str, package: &str) -> anyhow::Result<PathBuf> {
     find(program).with_context(missing)
 }
 
-fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        // Debian installs servers here, which is not on every PATH.
-        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
-        .map(|directory| directory.join(program))
-        .find(|path| path.is_file())
-}
-
 /// Runs a command of some seconds on some cores; returns its standard output.
 ///
 /// # Errors
 /// With everything it wrote, unless it succeeded.
 pub(crate) fn output(bench: &Bench, cores: Cores, command: &mut Command) -> anyhow::Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = bench.on(cores, || command.stdin(Stdio::null()).output())?;
-    let output = output.with_context(|| format!("start {name}"))?;
+    let output = bench.on(cores, || command::output(command.stdin(Stdio::null())))?;
     bench.require_running()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(
-        output.status.success(),
-        "{name} failed ({})\n{text}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(text)
+    output
 }
 
 /// The first word that looks like a version, from either stream.

@@ -12,6 +12,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 const RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n";
+/// May be stored for a day.
+const CACHED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\
+    cache-control: max-age=86400\r\ncontent-length: 3\r\n\r\nok\n";
+/// Of the body that is compressed.
+const TEXT_BYTES: usize = 16 * 1024;
 const SWITCH: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -36,16 +41,34 @@ pub(crate) fn start(jwks: &str) -> anyhow::Result<u16> {
 
 async fn serve(ports: &Sender<u16>, jwks: Arc<[u8]>) -> std::io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let text: Arc<[u8]> = text().into();
     let _ = ports.send(listener.local_addr()?.port());
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         // A proxy may close connections at any time.
-        tokio::spawn(respond(stream, Arc::clone(&jwks)));
+        tokio::spawn(respond(stream, Arc::clone(&jwks), Arc::clone(&text)));
     }
 }
 
-async fn respond(mut stream: TcpStream, jwks: Arc<[u8]>) -> std::io::Result<()> {
+/// A response whose body is about as uniform as JSON is.
+fn text() -> Vec<u8> {
+    let lines = (0..).map(|number: u64| {
+        let value = number.wrapping_mul(2_654_435_761) % 1_000_000;
+        format!(
+            "{{\"id\":{number},\"name\":\"item {value}\",\"price\":{}}}\n",
+            value / 7
+        )
+    });
+    let body: String = lines.take(TEXT_BYTES / 32).collect();
+    let body = &body[..TEXT_BYTES];
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {TEXT_BYTES}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+async fn respond(mut stream: TcpStream, jwks: Arc<[u8]>, text: Arc<[u8]>) -> std::io::Result<()> {
     let mut buffer = Vec::with_capacity(HEAD_LIMIT);
     while stream.read_buf(&mut buffer).await? > 0 {
         // Proxies do not pipeline: what ends like a head is one.
@@ -59,6 +82,10 @@ async fn respond(mut stream: TcpStream, jwks: Arc<[u8]>) -> std::io::Result<()> 
             &jwks
         } else if buffer.starts_with(b"GET /ws/") {
             SWITCH
+        } else if buffer.starts_with(b"GET /cached/") {
+            CACHED
+        } else if buffer.starts_with(b"GET /text/") {
+            &text
         } else {
             RESPONSE
         };

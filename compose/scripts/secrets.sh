@@ -59,12 +59,23 @@ if [ -d grafana ]; then
   own 472:0 grafana
 fi
 
+# Volumes of ../valkey.yaml.
+if [ -d valkey ]; then
+  create valkey/password "$(random 24)"
+  put valkey/valkey.conf "requirepass $(cat valkey/password)"
+  put gateway/valkey_password "$(cat valkey/password)"
+  own "$service:$service" valkey
+  own "$service:$service" gateway
+fi
+
 for name in core media links core-owner media-owner links-owner store; do own "$service:$service" "$name"; done
 own postgres:postgres postgres
 cd /data
 chown postgres:postgres postgres
 chown "$service:$service" store clicks
 chmod 700 postgres store clicks
+
+[ ! -d valkey ] || chown "$service:$service" valkey
 
 # Volumes of ../observability.yaml, with the users of those images.
 for volume in prometheus:65534 loki:10001 tempo:10001 grafana:472; do

@@ -18,3 +18,5 @@ mod journey;
 mod limits;
 mod public_surface;
 mod replicas;
+mod retries;
+mod revocations;

@@ -1,16 +1,15 @@
 //! Runs cargo and other programs.
 
 use std::ffi::OsStr;
-use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use quartet_devstack::workspace;
+use quartet_devstack::command::describe;
+pub(crate) use quartet_devstack::command::output;
+use quartet_devstack::{signals, workspace};
 use rustix::process::{Pid, Signal, kill_process};
-
-use crate::signals;
 
 const POLL: Duration = Duration::from_millis(20);
 /// How long a child may take to act on a Ctrl-C that the terminal sent it.
@@ -123,34 +122,8 @@ fn end(child: &mut Child) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a command without showing its output; returns its standard output, trimmed, or fails with
-/// its standard error.
-pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("start {}", describe(command)))?;
-    ensure!(
-        output.status.success(),
-        "{}: {}",
-        describe(command),
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    let text = String::from_utf8(output.stdout)
-        .with_context(|| format!("{} printed no text", describe(command)))?;
-    Ok(text.trim().to_owned())
-}
-
 /// The exit code of a command, to be passed on.
 pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     code.map_or(ExitCode::FAILURE, ExitCode::from)
-}
-
-fn describe(command: &Command) -> String {
-    let program = Path::new(command.get_program());
-    let words: Vec<_> = std::iter::once(program.file_name().unwrap_or(program.as_os_str()))
-        .chain(command.get_args())
-        .map(OsStr::to_string_lossy)
-        .collect();
-    words.join(" ")
 }

@@ -1,10 +1,9 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use quartet_devstack::Postgres;
 use quartet_devstack::roles::{self, Passwords, SERVICES};
+use quartet_devstack::{Postgres, signals};
 
-use crate::signals;
 use crate::up::{POSTGRES_PORT, data_root, kept_postgres, lock};
 
 const POLL: Duration = Duration::from_millis(100);

@@ -6,23 +6,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use quartet_devstack::stack::{Ports, Setting};
-use quartet_devstack::{Options, Postgres};
+use quartet_devstack::{Options, Postgres, signals};
 use tempfile::TempDir;
 
 use crate::cargo::{build_services, command, exit_code, status};
-use crate::signals;
 use crate::up::{RunningStack, lock, stack};
-
-/// Rate limits that no test reaches; the budget for GraphQL is as large as its bounds allow.
-pub(crate) const WIDE_LIMITS: [&str; 7] = [
-    "gateway.limits.core.requests=10000000",
-    "gateway.limits.media.requests=10000000",
-    "gateway.limits.links.requests=10000000",
-    "gateway.limits.redirects.requests=10000000",
-    "gateway.limits.documents.requests=10000000",
-    "links.graphql.cost_per_second=1000000",
-    "links.graphql.cost_burst=100000000",
-];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -46,9 +34,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut settings = args.settings;
     if args.wide_limits {
-        for setting in WIDE_LIMITS {
-            settings.push(setting.parse()?);
-        }
+        settings.extend(Setting::wide_limits()?);
     }
     let live = LiveStack::start(settings)?;
     let (program, arguments) = args.command.split_first().context("no command")?;

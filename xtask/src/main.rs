@@ -15,7 +15,6 @@ mod image;
 mod live;
 mod release;
 mod sbom;
-mod signals;
 mod suites;
 mod test;
 mod tools;
@@ -24,6 +23,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use quartet_devstack::signals;
 
 /// The commands of a developer.
 #[derive(Parser)]
@@ -77,15 +77,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Xtask::parse().command;
-    match signals::install().and_then(|()| run(command)) {
-        Ok(code) => code,
-        // Ctrl-C is not an error, but not success either.
-        Err(_) if signals::received() => ExitCode::from(130),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    signals::main(|| run(command))
 }
 
 /// Commands without a result of their own fail by an error.

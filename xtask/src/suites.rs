@@ -7,11 +7,12 @@ use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
+use quartet_devstack::stack::Setting;
 use quartet_devstack::workspace;
 use serde::Deserialize;
 
 use crate::cargo::{build_services, cargo, command, status, succeed};
-use crate::live::{LiveStack, WIDE_LIMITS};
+use crate::live::LiveStack;
 use crate::tools;
 
 #[derive(Deserialize)]
@@ -67,9 +68,11 @@ pub(crate) fn conformance(seed: u32, seconds: u32) -> anyhow::Result<()> {
 }
 
 fn stack_for(suites: &[Suite]) -> anyhow::Result<LiveStack> {
-    let own = suites.iter().flat_map(|suite| &suite.settings);
-    let settings = WIDE_LIMITS.into_iter().chain(own.map(String::as_str));
-    LiveStack::start(settings.map(str::parse).collect::<Result<_, _>>()?)
+    let mut settings = Setting::wide_limits()?;
+    for own in suites.iter().flat_map(|suite| &suite.settings) {
+        settings.push(own.parse()?);
+    }
+    LiveStack::start(settings)
 }
 
 fn run(
@@ -106,8 +109,6 @@ pub(crate) fn shell(line: &str, directory: &Path, programs: &Path) -> anyhow::Re
 
 #[cfg(test)]
 mod tests {
-    use quartet_devstack::stack::Setting;
-
     use super::*;
 
     #[test]

@@ -5,20 +5,22 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use quartet_devstack::{Options, Postgres, workspace};
+use quartet_devstack::command::find;
+use quartet_devstack::{Options, Postgres, signals, workspace};
 use regex::Regex;
 
 use crate::cargo::{build_for_tests, cargo, command, exit_code, output, status, succeed};
-use crate::{compose, signals, suites};
+use crate::{compose, suites};
 
 const DATABASE_VARIABLE: &str = "QUARTET_TEST_DATABASE_URL";
-/// Servers that some tests need and Debian has, where they may be, and the variable without which
+/// Programs that some tests need and Debian has, where they may be, and the variable without which
 /// those tests fail where theirs is missing.
-const SERVERS: [(&str, &str); 2] = [
+const SERVERS: [(&str, &str); 4] = [
+    ("chromium", "QUARTET_TEST_WITHOUT_CHROMIUM"),
     ("nats-server", "QUARTET_TEST_WITHOUT_NATS"),
     ("pgbouncer", "QUARTET_TEST_WITHOUT_PGBOUNCER"),
+    ("redis-server", "QUARTET_TEST_WITHOUT_REDIS"),
 ];
-const PLACES: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/local/bin"];
 /// A block of code in a documentation comment, with the words after the fence that opens it.
 const BLOCK: &str = "(?m)^ *//[/!] ?```(.*)\n(?: *//[/!].*\n)*? *//[/!] ?```$";
 /// The words after a fence that opens an example.
@@ -157,7 +159,7 @@ pub(crate) fn throw_away_postgres() -> anyhow::Result<Postgres> {
 /// Says which tests are skipped, so that a new machine needs nothing but Rust.
 fn missing_servers() -> Vec<&'static str> {
     let mut servers = SERVERS.to_vec();
-    servers.retain(|(name, _)| !PLACES.iter().any(|it| Path::new(it).join(name).is_file()));
+    servers.retain(|(name, _)| find(name).is_none());
     for (program, _) in &servers {
         let advice = format!("Debian: apt-get install {program}");
         println!("{program} is not installed: its tests are skipped ({advice})");

@@ -1,8 +1,10 @@
 //! The benchmarks, in the order in which they run.
 
+mod cache;
 mod gateway;
 mod idle;
 mod latency;
+mod limits;
 mod login;
 mod peers;
 mod presign;
@@ -19,6 +21,9 @@ use crate::bench::Bench;
 use crate::plan::Measure;
 use crate::report::Section;
 
+/// A path whose responses are stored, and one whose responses are compressed.
+const CACHED: &str = "/cached/thing";
+const TEXT: &str = "/text/thing";
 /// Connections of a load, unless stated otherwise.
 const CONNECTIONS: usize = 64;
 /// Each with a token of its own.
@@ -42,7 +47,9 @@ pub(crate) fn run_all(bench: &Bench) -> anyhow::Result<Vec<(Measure, Section)>> 
         println!("{}", measure.name());
         let section = match measure {
             Measure::Gateway => gateway::run(bench)?,
+            Measure::Cache => cache::run(bench)?,
             Measure::Latency => latency::run(bench)?,
+            Measure::Limits => limits::run(bench)?,
             Measure::Idle => idle::run(bench)?,
             Measure::Syscalls => syscalls::run(bench)?,
             Measure::Redirect => redirect::run(bench, started(&mut backend, bench)?)?,
@@ -59,7 +66,7 @@ pub(crate) fn run_all(bench: &Bench) -> anyhow::Result<Vec<(Measure, Section)>> 
 }
 
 /// The backend, settled; started if this is the first that needs it.
-fn started<'b>(backend: &'b mut Option<Backend>, bench: &Bench) -> anyhow::Result<&'b mut Backend> {
+fn started<'b>(backend: &'b mut Option<Backend>, bench: &Bench) -> anyhow::Result<&'b Backend> {
     let backend = match backend {
         Some(backend) => backend,
         none => none.insert(Backend::start(bench)?),

@@ -91,13 +91,25 @@ impl<'a> Setup<'a> {
         direct: bool,
         threads: usize,
     ) -> anyhow::Result<Proxy> {
+        self.gateway_counting(algorithm, direct, threads, "")
+    }
+
+    /// The same, with the URL of the Redis in which it counts.
+    pub(super) fn gateway_counting(
+        &self,
+        algorithm: Algorithm,
+        direct: bool,
+        threads: usize,
+        store: &str,
+    ) -> anyhow::Result<Proxy> {
+        let counts = if store.is_empty() { "here" } else { "in-store" };
         let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", self.upstream);
         let (jwks, secret) = match algorithm {
             Algorithm::HS256 => (String::new(), self.issuer.secret.clone()),
             _ => (jwks, String::new()),
         };
         self.start(&Plan {
-            name: format!("gateway-{algorithm:?}-{direct}-{threads}"),
+            name: format!("gateway-{algorithm:?}-{direct}-{threads}-{counts}"),
             program: workspace::binary("quartet-gateway")?,
             template: GATEWAY,
             values: &[
@@ -105,6 +117,7 @@ impl<'a> Setup<'a> {
                 ("SECRET", secret),
                 ("DIRECT", direct.to_string()),
                 ("THREADS", threads.to_string()),
+                ("STORE", store.to_owned()),
             ],
             arguments: &["serve", "--config"],
             ready: "/ready",

@@ -113,12 +113,7 @@ fn pgbench(bench: &Bench, backend: &Backend, seconds: u32) -> anyhow::Result<Rou
     let stack = &backend.stack;
     let url = roles::url(&stack.database, "media", &stack.passwords)?;
     // The command line is visible to all users: the password has to go another way.
-    let secret = url.reveal();
-    let password = secret
-        .split_once("://")
-        .and_then(|(_, rest)| rest.split_once(':')?.1.split_once('@'))
-        .map(|(password, _)| password)
-        .context("the role has no password")?;
+    let password = url.password().context("the role has no password")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let mut command = Command::new("pgbench");
     command

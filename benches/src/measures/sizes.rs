@@ -1,11 +1,9 @@
 //! Size of the binaries, memory of idle services, time from start to ready.
 
 use std::fs;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
-use quartet_devstack::{Service, ServiceSpec, http, workspace};
+use quartet_devstack::{Service, ServiceSpec, signals, workspace};
 
 use super::SERVICES;
 use crate::backend::Backend;
@@ -100,24 +98,13 @@ fn ready_times(bench: &Bench, specs: &[ServiceSpec]) -> anyhow::Result<Vec<Vec<f
 }
 
 fn time_to_ready(spec: &ServiceSpec) -> anyhow::Result<Duration> {
-    let (address, path) = spec.ready.as_ref().context("a service without /ready")?;
+    let mut spec = spec.clone();
+    spec.poll = POLL;
     let begin = Instant::now();
     let mut service = spec.start()?;
-    loop {
-        let response = http::get(*address, path, READY_TIMEOUT);
-        if let Ok(http::Response { status: 200, .. }) = response {
-            let took = begin.elapsed();
-            // Nothing is in flight; a graceful stop would only take longer.
-            service.kill()?;
-            return Ok(took);
-        }
-        service.check()?;
-        ensure!(
-            begin.elapsed() < READY_TIMEOUT,
-            "{} was not ready within {} s: {response:?}",
-            spec.name,
-            READY_TIMEOUT.as_secs()
-        );
-        sleep(POLL);
-    }
+    service.wait_ready(READY_TIMEOUT, signals::cancel())?;
+    let took = begin.elapsed();
+    // Nothing is in flight; a graceful stop would only take longer.
+    service.kill()?;
+    Ok(took)
 }

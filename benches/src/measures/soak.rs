@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, ensure};
-use quartet_devstack::stack::Setting;
 use quartet_devstack::{Service, workspace};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -39,12 +38,7 @@ type Sample = (f64, [f64; 4]);
 /// Responses by status; `None` counts requests without one.
 type Tally = BTreeMap<Option<u16>, u64>;
 
-pub(super) fn run(bench: &Bench, backend: &mut Backend) -> anyhow::Result<Section> {
-    for limit in ["core", "media", "links", "redirects"] {
-        let key = format!("limits.{limit}.requests");
-        let setting = Setting::new("gateway", &key, "1000000");
-        backend.stack.settings.push(setting);
-    }
+pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let stack = &backend.stack;
     let _store = bench.start(Cores::All, &stack.store()?)?;
     let mut running = Vec::new();
@@ -58,7 +52,7 @@ pub(super) fn run(bench: &Bench, backend: &mut Backend) -> anyhow::Result<Sectio
     let length = Duration::from_secs(u64::from(bench.plan.minutes) * 60);
     let begin = Instant::now();
     let users = User::sign_up_all(stack.ports.core, "soak", CLIENTS)?;
-    let client = Shared::new(bench, stack.ports.gateway, length);
+    let client = Shared::new(stack.ports.gateway, length);
     let load = std::thread::spawn(move || runtime()?.block_on(drive(&client, users)));
     let samples = watch(bench, &running, begin, length)?;
     let tally = load.join().map_err(|_| anyhow!("the load panicked"))??;

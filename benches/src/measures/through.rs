@@ -1,7 +1,6 @@
 //! Redirects and the own user through the gateway, beside the gateway with an upstream that does nothing.
 
 use jsonwebtoken::Algorithm::EdDSA;
-use quartet_devstack::ServiceSpec;
 
 use super::peers::Setup;
 use super::redirect::{create_links, follow};
@@ -12,8 +11,6 @@ use crate::load::{Load, Request};
 use crate::report::{Section, Table};
 use crate::rounds::{Row, alternate, warm_up};
 
-/// With limits that are counted and never reached.
-const LIMITS: [&str; 4] = ["CORE", "MEDIA", "LINKS", "REDIRECTS"];
 const REFERENCE: &str = "guarded, tiny upstream";
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
@@ -24,11 +21,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let stack = &backend.stack;
     let _core = bench.start(Cores::Others, &stack.service("core")?)?;
     let _links = bench.start(Cores::Others, &backend.trusting(stack.service("links")?))?;
-    let limited = |spec: ServiceSpec, limit: &&str| {
-        spec.env(format!("QUARTET_LIMITS_{limit}_REQUESTS"), "10000000")
-    };
-    let gateway = LIMITS.iter().fold(stack.gateway()?, limited);
-    let gateway = bench.start(Cores::Server, &gateway)?;
+    let gateway = bench.start(Cores::Server, &stack.gateway()?)?;
     let slugs = create_links(backend, "through")?;
     let redirects = Load::Cycle(slugs.iter().map(|slug| follow(slug)).collect(), CONNECTIONS);
     let own_user = |user: &User| {

@@ -1,4 +1,4 @@
-//! Verification of access tokens, and the actor that one proves.
+//! Verification of access tokens, the actor that one proves, and the signature of requests between services.
 //!
 //! The gateway and every service verify tokens themselves: identity headers are never trusted.
 //! Issuing tokens is core's business, and the names of permissions are up to each service.
@@ -6,6 +6,7 @@
 mod actor;
 mod extract;
 pub mod jwt;
+pub mod signature;
 
 pub use actor::{Actor, Assurance, Forbidden, Permission, TokenKind};
 pub use extract::bearer_token;

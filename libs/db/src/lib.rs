@@ -22,7 +22,9 @@ mod unanswered;
 pub use connections::{Lease, begin, read, write};
 pub use databases::{Databases, RotateFailure};
 pub use error::{constraint, is_transient, problem};
-pub use migrations::{MigrateFailure, SchemaError, ensure_current, explain, migrate, run};
+pub use migrations::{
+    MigrateFailure, SchemaError, ensure_current, explain, migrate, migrating, run,
+};
 pub use pool::{check, options, owner_pool, ping, pool};
 pub use reads::{CHECK as STANDBY_CHECK, Reads};
 pub use rounds::Rounds;

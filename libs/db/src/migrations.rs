@@ -177,6 +177,23 @@ pub async fn run(
     result
 }
 
+/// One connection in place of those of `owner`, for what `migrate` creates beside the migrations. Until
+/// it is closed, other replicas wait as they do for migrations.
+///
+/// # Errors
+/// When the database does not respond.
+pub async fn migrating(owner: &PgPool) -> Result<PgPool, sqlx::Error> {
+    let options = owner.options().clone();
+    // Another connection would not have the lock.
+    let options = options
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    let pool = options.connect_lazy_with(PgConnectOptions::clone(&owner.connect_options()));
+    lock(&mut *read(&pool).await?).await?;
+    Ok(pool)
+}
+
 async fn run_locked(
     migrator: &Migrator,
     connection: &mut PgConnection,

@@ -2,7 +2,11 @@
 //!
 //! Those of sqlx give their connection back by themselves when they are dropped, and wait for the
 //! rollback without a limit: with a server that has vanished, each takes a place in the pool until TCP
-//! notices. So they are not used, except as savepoints, which give nothing back.
+//! notices. So they are not used.
+//!
+//! A savepoint is its transaction until it ends. sqlx rolls back the whole transaction when the answer to
+//! `SAVEPOINT` is not waited for, and counts none from then on: statements would commit themselves, and a
+//! commit would succeed without having kept anything. So what fails here takes the transaction with it.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -10,7 +14,7 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, PgPool, PgTransaction, SqlSafeStr as _,
+    AssertSqlSafe, Connection as _, PgConnection, PgPool, SqlSafeStr as _,
     postgres::PgTransactionManager,
 };
 use sqlx_core::transaction::TransactionManager as _;
@@ -24,9 +28,9 @@ pub struct Transaction {
     open: bool,
 }
 
-/// A part of a transaction that can be undone by itself. Dropped without being kept, it is undone.
+/// A transaction in a part that can be undone by itself. Dropped, it is rolled back.
 #[derive(Debug)]
-pub struct Savepoint<'a>(PgTransaction<'a>);
+pub struct Savepoint(Transaction);
 
 impl Transaction {
     /// `statement` begins it. To be bounded by the caller.
@@ -64,11 +68,10 @@ impl Transaction {
     /// Begins a part that can be undone.
     ///
     /// # Errors
-    /// When the database does not respond.
-    #[expect(clippy::disallowed_methods, reason = "this is the other way")]
-    pub async fn savepoint(&mut self) -> Result<Savepoint<'_>, sqlx::Error> {
-        let begun = bounded(Duration::ZERO, (**self).begin()).await?;
-        Ok(Savepoint(begun))
+    /// When the database does not respond; it undoes everything then.
+    pub async fn savepoint(mut self) -> Result<Savepoint, sqlx::Error> {
+        bounded(Duration::ZERO, PgTransactionManager::begin(&mut self, None)).await?;
+        Ok(Savepoint(self))
     }
 }
 
@@ -91,36 +94,38 @@ impl Drop for Transaction {
         if !self.open {
             return;
         }
-        if self.is_in_transaction() {
-            // Sent with the test of the connection when it is released.
-            PgTransactionManager::start_rollback(self);
-        } else {
-            // Dropped before `BEGIN` was answered.
+        if !self.is_in_transaction() {
+            // Dropped before `BEGIN` or `SAVEPOINT` was answered.
             self.session.mark_unclear();
+        }
+        while self.is_in_transaction() {
+            // Sent with the test of the connection when it is released: of its part, and of itself.
+            PgTransactionManager::start_rollback(self);
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the other way")]
-impl Savepoint<'_> {
-    /// Makes it part of its transaction.
+impl Savepoint {
+    /// Ends the part, and continues its transaction.
     ///
     /// # Errors
-    /// When the database does not respond.
-    pub async fn keep(self) -> Result<(), sqlx::Error> {
-        bounded(Duration::ZERO, self.0.commit()).await
+    /// When the database does not respond; it undoes the whole transaction then.
+    pub async fn keep(mut self) -> Result<Transaction, sqlx::Error> {
+        bounded(Duration::ZERO, PgTransactionManager::commit(&mut self)).await?;
+        Ok(self.0)
     }
 
-    /// Undoes what was done since it began.
+    /// The same, after undoing what was done since the part began.
     ///
     /// # Errors
-    /// When the database does not respond.
-    pub async fn undo(self) -> Result<(), sqlx::Error> {
-        bounded(Duration::ZERO, self.0.rollback()).await
+    /// When the database does not respond; it undoes the whole transaction then.
+    pub async fn undo(mut self) -> Result<Transaction, sqlx::Error> {
+        bounded(Duration::ZERO, PgTransactionManager::rollback(&mut self)).await?;
+        Ok(self.0)
     }
 }
 
-impl Deref for Savepoint<'_> {
+impl Deref for Savepoint {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -128,7 +133,7 @@ impl Deref for Savepoint<'_> {
     }
 }
 
-impl DerefMut for Savepoint<'_> {
+impl DerefMut for Savepoint {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.0
     }

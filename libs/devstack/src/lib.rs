@@ -8,6 +8,7 @@
 //! lifeline (see `lifeline.rs`).
 
 mod cancel;
+pub mod command;
 pub mod http;
 mod lifeline;
 pub mod port;
@@ -15,6 +16,7 @@ pub mod postgres;
 pub mod roles;
 pub mod secret;
 mod service;
+pub mod signals;
 pub mod stack;
 mod user;
 pub mod workspace;

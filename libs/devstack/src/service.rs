@@ -49,6 +49,8 @@ pub struct ServiceSpec {
     pub log: PathBuf,
     /// It is ready once a GET here returns 200.
     pub ready: Option<(SocketAddr, String)>,
+    /// The polling interval for a process that is awaited.
+    pub poll: Duration,
     /// A locked file that stays open until the process has ended, even if the starter is killed.
     pub held: Option<Arc<File>>,
     pub(crate) shutdown: Shutdown,
@@ -78,6 +80,7 @@ impl ServiceSpec {
             env: Vec::new(),
             log: log.into(),
             ready: None,
+            poll: POLL,
             held: None,
             shutdown: Shutdown {
                 first: Signal::TERM,
@@ -215,7 +218,7 @@ impl Service {
                 let seconds = timeout.as_secs();
                 return Err(self.error(&format!("was not ready within {seconds} s: {why}")));
             }
-            sleep(POLL);
+            sleep(self.spec.poll);
         }
     }
 

@@ -7,16 +7,28 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::thread::scope;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
-use crate::postgres::PostgresUrl;
+use crate::postgres::{Postgres, PostgresUrl};
 use crate::roles::{self, Passwords};
 use crate::service::ServiceSpec;
 use crate::{port, secret};
 
 /// The settings that this module chooses.
 const SETTINGS: &str = include_str!("stack.toml");
+
+/// Rate limits that nothing reaches; the budget for GraphQL is as large as its bounds allow.
+const WIDE_LIMITS: [&str; 7] = [
+    "gateway.limits.core.requests=10000000",
+    "gateway.limits.media.requests=10000000",
+    "gateway.limits.links.requests=10000000",
+    "gateway.limits.redirects.requests=10000000",
+    "gateway.limits.documents.requests=10000000",
+    "links.graphql.cost_per_second=1000000",
+    "links.graphql.cost_burst=100000000",
+];
 
 /// Where the processes listen, all on loopback.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +116,11 @@ impl Setting {
             value: value.to_owned(),
         }
     }
+
+    /// Limits that are counted and never reached.
+    pub fn wide_limits() -> Result<Vec<Self>> {
+        WIDE_LIMITS.iter().map(|setting| setting.parse()).collect()
+    }
 }
 
 impl FromStr for Setting {
@@ -154,6 +171,20 @@ impl Stack {
     pub fn store(&self) -> Result<ServiceSpec> {
         let spec = self.spec("devstore", &self.known()?)?;
         Ok(spec.ready_at(loopback(self.ports.store), "/health"))
+    }
+
+    /// Creates the roles and migrates every schema, each as its owner.
+    pub fn prepare(&self, postgres: &Postgres) -> Result<()> {
+        roles::apply(postgres, &self.database, &self.passwords)?;
+        // Concurrently: each has its own schema.
+        scope(|scope| {
+            let migrate = |service| scope.spawn(move || self.migration(service)?.run());
+            for migration in roles::SERVICES.map(migrate) {
+                let ended = migration.join();
+                ended.map_err(|_| anyhow!("a migration panicked"))??;
+            }
+            Ok(())
+        })
     }
 
     /// Migrates the schema of `core`, `media` or `links`, as its owner.

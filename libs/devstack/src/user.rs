@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
+use crate::command::output;
+
 /// A user to run a program as.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
@@ -55,8 +57,8 @@ impl User {
 }
 
 fn id(kind: &str, name: &str) -> Option<u32> {
-    let output = Command::new("id").args([kind, name]).output().ok()?;
-    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+    let printed = output(Command::new("id").args([kind, name])).ok()?;
+    printed.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,19 +1,16 @@
 //! The command line of the development S3 server.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use quartet_devstack::http;
+use quartet_common::cli::healthcheck;
 use quartet_devstore::Options;
+use quartet_http::serve::shutdown_signal;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-
-const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// S3 server for development: checks signatures, keeps objects on disk.
 #[derive(Parser)]
@@ -63,7 +60,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         ..
     } = arguments;
     if matches!(arguments.command, Some(Command::Healthcheck)) {
-        return healthcheck(listen);
+        return healthcheck(listen, "/health");
     }
     if let Some(path) = &arguments.access_key_file {
         options.access_key = first_line(path)?;
@@ -88,35 +85,14 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(run(listen, options))
-}
-
-async fn run(listen: SocketAddr, options: Options) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = TcpListener::bind(listen).await;
-    let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    Ok(quartet_devstore::serve(listener, options, shutdown).await?)
+        .block_on(async {
+            let listener = TcpListener::bind(listen).await;
+            let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
+            Ok(quartet_devstore::serve(listener, options, shutdown_signal()).await?)
+        })
 }
 
 fn first_line(path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
-fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
-    let ip = match listen.ip() {
-        ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let address = SocketAddr::new(ip, listen.port());
-    let status = http::get(address, "/health", HEALTHCHECK_TIMEOUT)?.status;
-    ensure!(status == 200, "{address} returned {status}");
-    Ok(())
 }

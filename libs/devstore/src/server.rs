@@ -1,22 +1,21 @@
-//! The HTTP side: connections, health, CORS, then S3.
+//! The HTTP side: health, CORS, then S3.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use s3s::Body;
+use http::{HeaderValue, Method, StatusCode};
+use quartet_common::config::Server;
+use quartet_http::health::Readiness;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::cors;
@@ -24,52 +23,39 @@ use crate::disk::Store;
 use crate::options::Options;
 use crate::s3::Api;
 
-/// Time for requests in flight to finish after the shutdown began.
-const GRACE: Duration = Duration::from_secs(5);
-/// Time for a client to send a request head, and for a connection to stay idle. Clients
-/// reuse connections for up to 90 seconds: closing one earlier may race with a request.
-const HEADER_TIMEOUT: Duration = Duration::from_mins(2);
-
-/// Serves S3 on `listener` until `shutdown` resolves; requests in flight have five seconds
+/// Serves S3 on `listener` until `shutdown` is canceled; requests in flight have five seconds
 /// to finish.
 ///
 /// # Errors
 /// When the data directory cannot be used (another server holds it, or it cannot be
-/// written), or a bucket name is not valid.
+/// written), a bucket name is not valid, or requests were cut off at the end.
 pub async fn serve(
     listener: TcpListener,
     options: Options,
-    shutdown: impl Future<Output = ()>,
+    shutdown: CancellationToken,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     let data = options.data.display().to_string();
     let app = Arc::new(App::open(options)?);
     tracing::info!(%address, data, "listening");
-    let connections = GracefulShutdown::new();
-    let mut tasks = JoinSet::new();
-    tokio::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            Some(_) = tasks.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    tasks.spawn(Arc::clone(&app).connection(stream, &connections));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-        }
-    }
-    drop(listener);
-    let finished = tokio::time::timeout(GRACE, connections.shutdown()).await;
-    if finished.is_err() {
-        tracing::warn!("requests were still in flight after the grace period");
-    }
-    tasks.shutdown().await;
-    Ok(())
+    let router = Router::new()
+        .route("/health", get(|| async { "ok\n" }))
+        .fallback(respond)
+        .with_state(app);
+    let settings = Server {
+        listen: address,
+        body_limit_bytes: usize::MAX,
+        request_timeout_seconds: 60,
+        body_timeout_seconds: 60,
+        // Clients reuse connections for up to 90 seconds: closing one earlier may race with a
+        // request.
+        header_timeout_seconds: 120,
+        drain_seconds: 0,
+        shutdown_grace_seconds: 5,
+        max_connections: 10_000,
+        trusted_proxies: Vec::new(),
+    };
+    quartet_http::serve::serve(listener, router, &settings, &Readiness::new(), shutdown).await
 }
 
 struct App {
@@ -96,73 +82,43 @@ impl App {
             cors_origins: options.cors_origins,
         })
     }
-
-    /// Serves a connection until it is closed, or all are at a shutdown.
-    fn connection(
-        self: Arc<Self>,
-        stream: TcpStream,
-        all: &GracefulShutdown,
-    ) -> impl Future<Output = hyper::Result<()>> + use<> {
-        // Uploads are many small writes: latency matters more than packets.
-        let _ = stream.set_nodelay(true);
-        let service = service_fn(move |request| {
-            let app = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(app.respond(request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        all.watch(connection)
-    }
-
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        if reads && request.uri().path() == "/health" {
-            return Response::new(Body::from("ok\n".to_owned()));
-        }
-        if request.method() == Method::OPTIONS {
-            return match cors::preflight(&self.cors_origins, request.headers()) {
-                Some(headers) => {
-                    let mut response = status(StatusCode::OK);
-                    *response.headers_mut() = headers;
-                    response
-                }
-                None => status(StatusCode::FORBIDDEN),
-            };
-        }
-        if is_form(&request) {
-            // Uploads by form do not exist in R2 either, and s3s would hold the file in
-            // memory before it checks the signature.
-            return status(StatusCode::NOT_IMPLEMENTED);
-        }
-        let cors = cors::response_headers(&self.cors_origins, request.headers());
-        let response = self.service.call(request.map(Body::from)).await;
-        let mut response = response.unwrap_or_else(|error| {
-            tracing::error!(?error, "the response could not be built");
-            status(StatusCode::INTERNAL_SERVER_ERROR)
-        });
-        let headers = response.headers_mut();
-        headers.extend(cors);
-        // As a CDN in front of a real bucket has to do: uploads never run as pages.
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(
-            CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("script-src 'none'; sandbox"),
-        );
-        response
-    }
 }
 
-fn is_form(request: &Request<Incoming>) -> bool {
+async fn respond(State(app): State<Arc<App>>, request: Request) -> Response {
+    if request.method() == Method::OPTIONS {
+        return match cors::preflight(&app.cors_origins, request.headers()) {
+            Some(headers) => headers.into_response(),
+            None => StatusCode::FORBIDDEN.into_response(),
+        };
+    }
+    if is_form(&request) {
+        // Uploads by form do not exist in R2 either, and s3s would hold the file in
+        // memory before it checks the signature.
+        return StatusCode::NOT_IMPLEMENTED.into_response();
+    }
+    let cors = cors::response_headers(&app.cors_origins, request.headers());
+    let request = request.map(s3s::Body::http_body_unsync);
+    let mut response = match app.service.call(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(error) => {
+            tracing::error!(?error, "the response could not be built");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.extend(cors);
+    // As a CDN in front of a real bucket has to do: uploads never run as pages.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("script-src 'none'; sandbox"),
+    );
+    response
+}
+
+fn is_form(request: &Request) -> bool {
     let kind = request.headers().get(CONTENT_TYPE);
     let kind = kind.and_then(|value| value.to_str().ok());
     *request.method() == Method::POST
         && kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("multipart/form-data"))
-}
-
-fn status(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
 }

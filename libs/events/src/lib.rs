@@ -33,12 +33,11 @@ pub mod inbox;
 mod nats;
 pub mod outbox;
 mod settings;
-mod signature;
 
 pub use erasure::{Erasures, USER_DELETED};
 pub use event::{Event, InvalidEvent, NewEvent};
 pub use inbox::{ApplyError, Consumer, Inbox};
 pub use nats::Nats;
 pub use outbox::{Outbox, PublishedEvent};
+pub use quartet_auth::signature::{InvalidSignature, Signer};
 pub use settings::{Delivery, Endpoint, nats, signer};
-pub use signature::{InvalidSignature, Signer};

@@ -1,10 +1,11 @@
 //! The settings of events, for the sections `events` of the services.
 
+use quartet_auth::signature::Signer;
 use quartet_common::config::{ConfigError, all, within};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::{nats::Nats, signature::Signer};
+use crate::nats::Nats;
 
 const DAY: u64 = 86_400;
 /// With the time for which dead letters are kept, less than that of ids in the inbox.

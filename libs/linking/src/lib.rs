@@ -17,6 +17,9 @@ use std::process::Command;
 
 /// The first glibc that reads packed relocations.
 const GLIBC: (u32, u32) = (2, 36);
+/// Parts of flags that choose a linker: `-C linker=`, `-C linker-flavor=`, `-C link-self-contained=-linker`,
+/// `-Z linker-features=`; and for the C compiler.
+const CHOICES: [&str; 3] = ["linker", "fuse-ld", "ld-path"];
 /// A script for the linker, written by `start.py`.
 const START: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/start.ld");
 
@@ -34,9 +37,20 @@ pub fn shrink_release_binaries() {
 }
 
 fn links_with_lld() -> bool {
+    // cargo has it from its configuration, or from the other variable.
+    let linker = env::var("RUSTC_LINKER").unwrap_or_default();
+    println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
+    println!("cargo::rerun-if-env-changed=CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER");
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    let chosen = flags.contains("linker") || flags.contains("fuse-ld");
-    is("TARGET", "x86_64-unknown-linux-gnu") && is("HOST", "x86_64-unknown-linux-gnu") && !chosen
+    is("TARGET", "x86_64-unknown-linux-gnu")
+        && is("HOST", "x86_64-unknown-linux-gnu")
+        && is_default(&linker, &flags)
+}
+
+/// Whether rustc chooses the linker: neither is one configured, nor does a flag name one, turn off the one
+/// that comes with rustc, or pass another to the C compiler.
+fn is_default(linker: &str, flags: &str) -> bool {
+    linker.is_empty() && !CHOICES.iter().any(|choice| flags.contains(choice))
 }
 
 fn is(variable: &str, value: &str) -> bool {
@@ -57,7 +71,7 @@ fn parse(text: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{START, parse};
+    use super::{START, is_default, parse};
 
     #[test]
     fn versions_are_compared_as_numbers() {
@@ -65,6 +79,38 @@ mod tests {
         assert_eq!(parse("glibc 2.9.1\n"), Some((2, 9)));
         assert!(parse("glibc 2.9") < parse("glibc 2.36"));
         assert_eq!(parse("musl"), None);
+    }
+
+    #[test]
+    fn another_linker_gets_no_options_that_only_lld_has() {
+        for (linker, flags, expected) in [
+            ("", "", true),
+            ("", "-C\x1ftarget-cpu=native", true),
+            (
+                "",
+                "-C\x1ftarget-feature=+crt-static\x1f-Copt-level=s",
+                true,
+            ),
+            ("clang", "", false),
+            (
+                "/usr/bin/x86_64-linux-gnu-gcc",
+                "-Ctarget-cpu=native",
+                false,
+            ),
+            ("", "-C\x1flinker=clang", false),
+            ("", "-Ctarget-cpu=native\x1f-Clinker=/opt/mold", false),
+            ("", "-C\x1flinker-flavor=gnu-cc", false),
+            (
+                "",
+                "-Clink-self-contained=-linker\x1f-Zunstable-options",
+                false,
+            ),
+            ("", "-Zlinker-features=-lld", false),
+            ("", "-C\x1flink-arg=-fuse-ld=mold", false),
+            ("", "-Clink-args=-O1 --ld-path=/usr/bin/mold", false),
+        ] {
+            assert_eq!(is_default(linker, flags), expected, "{linker} {flags}");
+        }
     }
 
     /// The hash behind a name changes with every version of a crate.

@@ -1,4 +1,4 @@
--- Responses stored for idempotency keys, 24 hours. Copied into the first migration of each schema.
+-- Responses stored for idempotency keys, 24 hours. Copied into a migration of each schema.
 CREATE TABLE idempotency_keys (
     principal    text        NOT NULL,
     key          text        NOT NULL,

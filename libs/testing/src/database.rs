@@ -1,20 +1,25 @@
 //! A database for each test.
 
-use std::{str::FromStr, sync::mpsc, thread, time::Duration};
+use std::{
+    str::FromStr,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use quartet_common::config::Database;
 use quartet_db as db;
 use secrecy::SecretString;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, migrate::Migrator,
+    postgres::PgConnectOptions,
 };
 
 /// The variable with the URL of a superuser of a Postgres for tests.
 pub const ADMIN_URL: &str = "QUARTET_TEST_DATABASE_URL";
 /// A database that is not dropped by then goes with its temporary server.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 const ROLE_PASSWORD: &str = "test";
 /// Roles belong to the whole cluster, so one test at a time creates them.
 const ROLES_LOCK: i64 = 0x5155_4152_5445_5401;
@@ -39,9 +44,8 @@ impl TestDatabase {
         db::run(migrator, &mut connection, schema)
             .await
             .expect("migrations run");
-        let owner = PgPoolOptions::new().max_connections(1);
-        let owner = owner.connect(&this.owner_url()).await;
-        quartet_worker::migrate(&owner.expect("the owner may connect"), schema)
+        let owner = PgPool::connect_lazy(&this.owner_url()).expect("the URL is valid");
+        quartet_worker::migrate(&owner, schema)
             .await
             .expect("the queue of durable jobs is created");
         this
@@ -155,6 +159,26 @@ impl TestDatabase {
             .connect()
             .await
             .expect("the admin may connect")
+    }
+}
+
+/// Waits until this many statements in the database of `admin` wait for a lock.
+///
+/// # Panics
+/// When it takes too long, or the server does not respond.
+pub async fn until_waiting(admin: &mut PgConnection, statements: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let deadline = Instant::now() + WAIT_TIMEOUT;
+    loop {
+        let counted = sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *admin);
+        let counted = counted.await.expect("the test database server responds");
+        if counted == statements {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{counted} statements wait");
+        // Within a transaction, the first count is kept.
+        run(admin, "SELECT pg_stat_clear_snapshot()".to_owned()).await;
     }
 }
 

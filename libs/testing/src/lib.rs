@@ -22,6 +22,7 @@ mod nats;
 #[cfg(feature = "database")]
 mod pooler;
 mod proxy;
+mod redis;
 mod responses;
 pub mod server;
 #[cfg(feature = "events")]
@@ -33,7 +34,7 @@ pub use bounds::accepted_numbers;
 pub use clockwork::{assert_ticks_done, miss_ticks};
 pub use complete::assert_complete;
 #[cfg(feature = "database")]
-pub use database::{ADMIN_URL, TestDatabase};
+pub use database::{ADMIN_URL, TestDatabase, until_waiting};
 #[cfg(feature = "database")]
 pub use dead_letters::DeadLetters;
 pub use issuer::{AUDIENCE, ISSUER, Issuer};
@@ -42,6 +43,7 @@ pub use nats::NatsServer;
 #[cfg(feature = "database")]
 pub use pooler::{POOLED, Pooler};
 pub use proxy::Proxy;
+pub use redis::{RedisCluster, RedisSentinels, RedisServer};
 pub use responses::{json_of, problem_of};
 #[cfg(feature = "events")]
 pub use user_deleted::{EVENTS_SECRET, publish_user_deleted};

@@ -1,12 +1,17 @@
 //! A TCP proxy whose connections can be cut, go silent as after a failover that closes none, or wait.
 
-use std::{future::pending, sync::Arc};
+use std::{future::pending, io, sync::Arc};
 
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
     sync::watch,
 };
+
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Connections to one server.
 #[derive(Clone, Debug)]
@@ -17,7 +22,7 @@ struct Control {
     mode: Mode,
     /// How often all connections have gone silent.
     vanished: u64,
-    /// Connections that have waited because of [`Mode::Holding`].
+    /// Connections that have waited because of [`Mode::Holding`] or [`Mode::HoldingRequests`].
     held: u64,
 }
 
@@ -26,6 +31,8 @@ enum Mode {
     #[default]
     Forwarding,
     Holding,
+    /// Those that begin with this.
+    HoldingRequests(&'static str),
     Refusing,
 }
 
@@ -61,6 +68,11 @@ impl Proxy {
         self.enter(Mode::Holding);
     }
 
+    /// Requests that begin with `start` wait on their connection, such as `PUT /`.
+    pub fn hold_requests(&self, start: &'static str) {
+        self.enter(Mode::HoldingRequests(start));
+    }
+
     /// Waits until a connection waits.
     ///
     /// # Panics
@@ -71,7 +83,8 @@ impl Proxy {
         held.expect("the sender is in self");
     }
 
-    /// Ends what [`disconnect`](Self::disconnect) or [`hold`](Self::hold) began.
+    /// Ends what [`disconnect`](Self::disconnect), [`hold`](Self::hold) or
+    /// [`hold_requests`](Self::hold_requests) began.
     pub fn resume(&self) {
         self.enter(Mode::Forwarding);
     }
@@ -102,8 +115,14 @@ impl Proxy {
         let ended = control.wait_for(|control| {
             control.mode == Mode::Refusing || control.vanished != begun.vanished
         });
+        let (requests, mut to_client) = client.split();
+        let (mut responses, to_server) = server.split();
+        let back = async {
+            copy(&mut responses, &mut to_client).await?;
+            to_client.shutdown().await
+        };
         let ended = tokio::select! {
-            _ = copy_bidirectional(&mut client, &mut server) => return None,
+            _ = async { tokio::try_join!(self.pass(requests, to_server), back) } => return None,
             ended = ended => *ended.ok()?,
         };
         if ended.mode != Mode::Refusing {
@@ -111,5 +130,26 @@ impl Proxy {
             pending::<()>().await;
         }
         None
+    }
+
+    /// Forwards what a client sends, except while its request is held.
+    async fn pass(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
+        let mut control = self.0.subscribe();
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            let count = from.read(&mut buffer).await?;
+            if count == 0 {
+                return to.shutdown().await;
+            }
+            let begun = control.borrow_and_update().mode;
+            if let Mode::HoldingRequests(start) = begun
+                && buffer.starts_with(start.as_bytes())
+            {
+                self.0.send_modify(|control| control.held += 1);
+                let left = control.wait_for(|control| control.mode != begun);
+                left.await.map_err(io::Error::other)?;
+            }
+            to.write_all(&buffer[..count]).await?;
+        }
     }
 }

@@ -4,14 +4,22 @@ use graphile_worker::{Database, WorkerUtils};
 use quartet_db::statement;
 use sqlx::{AssertSqlSafe, PgPool};
 
-/// Creates or updates the queue in `schema`, as the owner of the schema.
+/// Creates or updates the queue in `schema`, as the owner of the schema. Replicas may do so at the same
+/// time: one waits for the other.
 ///
 /// The crate enables row-level security without policies, so that only the owner could use its tables.
 /// Here the privileges of the schema decide, as for every other table.
 ///
 /// # Errors
 /// When the database fails or is older than Postgres 12.
-pub async fn migrate(db: &PgPool, schema: &'static str) -> anyhow::Result<()> {
+pub async fn migrate(owner: &PgPool, schema: &'static str) -> anyhow::Result<()> {
+    let db = quartet_db::migrating(owner).await?;
+    let result = run(&db, schema).await;
+    db.close().await;
+    result
+}
+
+async fn run(db: &PgPool, schema: &'static str) -> anyhow::Result<()> {
     // The crate would create the schema as well, which needs a privilege on the database even where
     // the schema exists.
     let create = format!(

@@ -5,11 +5,13 @@ const METHODS = ["get", "put", "post", "delete", "patch", "head", "options", "tr
 /** The source of `facts.gen.ts`. */
 export function generateFacts(document) {
   const operations = operationsOf(document);
+  // Not GraphQL: most operations are queries, and a mutation may be executed again when a replica dies
+  // right after its commit. Whether that may happen is for the caller to decide, who gives the key.
   const keyed = operations
-    .filter((operation) => takesIdempotencyKey(document, operation))
+    .filter((operation) => !operation.isGraphQl && takesIdempotencyKey(document, operation))
     .map(({ method, path }) => `${method} ${path}`);
   return [
-    "/** Operations that accept an `Idempotency-Key`. */",
+    "/** Operations that get an `Idempotency-Key` from the client. */",
     `export const KEYED_OPERATIONS: readonly string[] = ${JSON.stringify(keyed.sort(), null, 2)};`,
     "",
     "/** The problem codes of each operation, by the name of its function. */",
@@ -30,6 +32,7 @@ function operationsOf(document) {
       method: method.toUpperCase(),
       name: item[method].operationId.replace(/_(\w)/g, (_, letter) => letter.toUpperCase()),
       codes: codesOf(document, item[method]),
+      isGraphQl: "x-graphql-error-codes" in item[method],
       parameters: [...(item.parameters ?? []), ...(item[method].parameters ?? [])],
     })),
   );

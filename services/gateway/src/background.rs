@@ -1,4 +1,4 @@
-//! Jobs beside requests: discovery, configuration reloads, sweeps of the rate limits.
+//! Jobs beside requests: discovery, health checks, configuration reloads, sweeps of the rate limits.
 //!
 //! A reload is triggered by SIGHUP, or by a change of a file's content, checked every second;
 //! [`Watch`] decides when a text counts. A file that is missing for a moment is ignored, and an
@@ -12,8 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quartet_common::config::{ConfigError, ConfigTexts, Watch};
-use quartet_jobs::{Job, Run, Runner};
+use quartet_common::{
+    causes,
+    config::{ConfigError, ConfigTexts, Watch},
+};
+use quartet_jobs::{Backoff, Job, Run, Runner};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Mutex, Notify},
@@ -23,13 +26,27 @@ use tokio::{
 use crate::{
     config::{load::emptied, model},
     metrics::gauge_value,
+    policy::rate_limit::Pause,
+    revocations::follow::Follower,
     state::State,
-    upstream::discovery::{self, Resolver},
+    upstream::{
+        checks::{Checks, TICK},
+        discovery::{self, Resolver},
+    },
 };
 
 const FILE_CHECK: Duration = Duration::from_secs(1);
 /// After this time /etc/resolv.conf is read again.
 const RESOLVER_AGE: Duration = Duration::from_mins(1);
+/// A store that a reload brings is noticed after this time.
+const STORE_CHECK: Duration = Duration::from_secs(1);
+/// How often a configuration without a feed of revoked sessions is looked at again.
+const FEED_CHECK: Duration = Duration::from_secs(1);
+/// Short, so that a session that ended while core was away is known soon after its return.
+const FEED_BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(250),
+    max: Duration::from_secs(2),
+};
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Starts the jobs on the current runtime. The result is notified after each round of discovery.
@@ -40,13 +57,35 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
     runner.start(Job::continuous("reload", FILE_CHECK, move |run| {
         watch_configuration(Arc::clone(&watched), run)
     }));
+    let checked = Arc::clone(state);
+    runner.start(Job::continuous("health_checks", FILE_CHECK, move |run| {
+        check_replicas(Arc::clone(&checked), run)
+    }));
+    let counting = Arc::clone(state);
+    runner.start(Job::continuous("limit_store", STORE_CHECK, move |run| {
+        keep_limit_store(Arc::clone(&counting), run)
+    }));
+    let followed = Arc::clone(state);
+    let feed = Job::continuous("revocations", FEED_CHECK, move |run| {
+        follow_revocations(Arc::clone(&followed), run)
+    });
+    runner.start(feed);
     let swept = Arc::clone(state);
     runner.start(Job::periodic("sweep", SWEEP, move |_| {
         sweep_rate_limits(&swept);
         sweep_pool(&swept);
+        measure_caches(&swept);
         async { anyhow::Ok(()) }
     }));
     discovered
+}
+
+/// Of the caches in force by now.
+fn measure_caches(state: &State) {
+    for cache in &state.snapshot().caches {
+        let name = &cache.settings.name;
+        state.metrics.set_cache_size(name, cache.size());
+    }
 }
 
 fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
@@ -72,6 +111,65 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
         .immediately()
         .cancel_at_stop()
         .wake_on(reloaded)
+}
+
+/// Starts the health checks of all upstreams at their times.
+async fn check_replicas(state: Arc<State>, run: Run) -> anyhow::Result<()> {
+    let mut checks = Checks::default();
+    loop {
+        run.succeeded();
+        let snapshot = state.snapshot();
+        let mut upstreams = snapshot.upstreams.iter();
+        let pause = if upstreams.any(|upstream| upstream.config.health_check.is_some()) {
+            let counted = Arc::clone(&state);
+            checks.start_due(&snapshot.upstreams, move |name, succeeded| {
+                counted.metrics.health_checked(name, succeeded).inc();
+            });
+            TICK
+        } else {
+            FILE_CHECK
+        };
+        sleep(pause).await;
+    }
+}
+
+/// Reads the feed of revoked sessions, if there is one, for as long as the process runs.
+async fn follow_revocations(state: Arc<State>, run: Run) -> anyhow::Result<()> {
+    let mut follower: Option<Follower> = None;
+    let mut failures = 0;
+    loop {
+        let snapshot = state.snapshot();
+        let settings = &snapshot.config.model.revocations;
+        if follower.as_ref().is_none_or(|known| !known.is_of(settings)) {
+            follower = Follower::new(settings)?;
+        }
+        let Some(follower) = &mut follower else {
+            run.succeeded();
+            sleep(FEED_CHECK).await;
+            continue;
+        };
+        let started = Instant::now();
+        let result = follower.round(&state.revocations).await;
+        run.attempted(started.elapsed(), result.is_ok());
+        let sessions = gauge_value(state.revocations.len());
+        state.metrics.revoked_sessions.set(sessions);
+        let interval = Duration::from_millis(settings.interval_ms);
+        drop(snapshot);
+        let Err(error) = result else {
+            failures = 0;
+            sleep(interval).await;
+            continue;
+        };
+        failures += 1;
+        state.metrics.revocation_feed_failures.inc();
+        if failures == 1 {
+            tracing::warn!(
+                error = causes(&error),
+                "reading the feed of revoked sessions failed"
+            );
+        }
+        sleep(FEED_BACKOFF.delay(failures).max(interval)).await;
+    }
 }
 
 /// A resolver, when it was built, and the settings it was built from.
@@ -172,6 +270,19 @@ fn refuse(state: &State, error: &ConfigError) {
         "configuration refused; the previous one stays in force");
 }
 
+/// Connects to the store of the rate limits in force, again and again.
+async fn keep_limit_store(state: Arc<State>, run: Run) -> anyhow::Result<()> {
+    let mut pause = Pause::default();
+    loop {
+        // It is no failure of this job that the store is away.
+        run.succeeded();
+        match &state.snapshot().shared_counter {
+            Some(counter) => counter.store.keep(&mut pause).await,
+            None => sleep(STORE_CHECK).await,
+        }
+    }
+}
+
 /// Closes idle connections that are too old, or whose replica is gone.
 fn sweep_pool(state: &State) {
     let snapshot = state.snapshot();
@@ -187,6 +298,11 @@ fn sweep_pool(state: &State) {
                 .collect::<Vec<_>>()
         })
         .collect();
+    let looked_up = snapshot
+        .lookups
+        .iter()
+        .flat_map(|lookup| lookup.addresses());
+    let known: HashSet<SocketAddr> = known.into_iter().chain(looked_up).collect();
     let now = tokio::time::Instant::now();
     state.pool.sweep(now, |address| known.contains(&address));
     state
@@ -200,6 +316,12 @@ fn sweep_rate_limits(state: &State) {
     state.counter.sweep();
     let keys = gauge_value(state.counter.len());
     state.metrics.rate_limit_keys.set(keys);
+    match &state.snapshot().shared_counter {
+        Some(counter) => counter.sweep(),
+        None => {
+            state.metrics.rate_limit_denied_keys.set(0);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@
 
 mod admin;
 mod background;
+mod cache;
 mod config;
 mod edge;
 mod error;
+mod explain;
 #[cfg(test)]
 mod fuzz;
 mod listener;
@@ -19,6 +21,7 @@ mod pulse;
 mod refusals;
 mod reply;
 mod request;
+mod revocations;
 mod routing;
 mod snapshot;
 mod state;
@@ -34,9 +37,11 @@ use serde_json::Value;
 
 use metrics::GatewayMetrics;
 use policy::rate_limit::LocalCounter;
+use revocations::Revocations;
 use snapshot::{Snapshot, SnapshotContext};
 
 pub use config::{DEFAULTS, load::Sources};
+pub use explain::ExplainedRequest;
 
 /// Runs the gateway until a signal ends it.
 ///
@@ -70,14 +75,20 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
 /// # Errors
 /// Every violation, with line and column if it is in a file.
 pub fn check(sources: &Sources) -> anyhow::Result<()> {
+    build(sources)?;
+    Ok(())
+}
+
+/// The snapshot that `serve` would begin with.
+fn build(sources: &Sources) -> anyhow::Result<Snapshot> {
     let config = sources.load()?;
     let shared = SnapshotContext {
         clock: &Clock::system(),
         counter: &Arc::new(LocalCounter::new(1)),
+        revocations: &Revocations::new(Clock::system()),
         metrics: &GatewayMetrics::new(Metrics::new("gateway")),
     };
-    Snapshot::build(config, None, shared)?;
-    Ok(())
+    Ok(Snapshot::build(config, None, shared)?)
 }
 
 /// The merged document of services, given by name and document, as pretty JSON.
@@ -101,6 +112,22 @@ pub fn problems() -> String {
 pub fn routes(sources: &Sources) -> anyhow::Result<String> {
     let routes = admin::describe_routes(&sources.load()?);
     Ok(serde_json::to_string_pretty(&routes)?)
+}
+
+/// Which route handles a request, and why: for people, or as JSON.
+///
+/// # Errors
+/// When the configuration is invalid.
+pub fn explain(
+    sources: &Sources,
+    request: &ExplainedRequest,
+    json: bool,
+) -> anyhow::Result<String> {
+    let explanation = explain::Explanation::of(request, &build(sources)?);
+    if json {
+        return Ok(serde_json::to_string_pretty(&explanation)?);
+    }
+    Ok(explanation.to_string())
 }
 
 /// Checks the gateway on this machine: liveness on the public listener, else readiness.

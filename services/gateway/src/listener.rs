@@ -104,21 +104,9 @@ impl Connections {
         if !usize::try_from(before).is_ok_and(|before| before < caps.total) {
             return Err(Full::Total);
         }
-        let Some(client) = client else {
-            return Ok(connection);
-        };
-        let counted = counted(client);
-        let site = caps.per_client.saturating_mul(SITE_FACTOR);
-        let mut by_client = self.lock();
-        let open = |counted: &Counted| by_client.get(counted).copied().unwrap_or(0);
-        let mut limits = counted.iter().flatten().zip([caps.per_client, site]);
-        if limits.any(|(counted, cap)| open(counted) >= cap) {
-            return Err(Full::Client);
+        if let Some(client) = client {
+            connection.count_for(client, caps.per_client)?;
         }
-        for counted in counted.into_iter().flatten() {
-            *by_client.entry(counted).or_default() += 1;
-        }
-        connection.counted = counted;
         Ok(connection)
     }
 
@@ -149,6 +137,29 @@ impl Connections {
         self.by_client
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenConnection {
+    /// Counts the connection against the cap of its client, once that is known.
+    ///
+    /// # Errors
+    /// When the cap is reached.
+    pub(crate) fn count_for(&mut self, client: IpAddr, per_client: usize) -> Result<(), Full> {
+        let counted = counted(client);
+        let site = per_client.saturating_mul(SITE_FACTOR);
+        let mut by_client = self.connections.lock();
+        let open = |counted: &Counted| by_client.get(counted).copied().unwrap_or(0);
+        let mut limits = counted.iter().flatten().zip([per_client, site]);
+        if limits.any(|(counted, cap)| open(counted) >= cap) {
+            return Err(Full::Client);
+        }
+        for counted in counted.into_iter().flatten() {
+            *by_client.entry(counted).or_default() += 1;
+        }
+        drop(by_client);
+        self.counted = counted;
+        Ok(())
     }
 }
 

@@ -1,14 +1,14 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use quartet_common::{
     cli::{OpenapiVersion, catch_hangup, exit, print},
     config::{render_help, render_markdown},
 };
-use quartet_gateway::{DEFAULTS, Sources};
+use quartet_gateway::{DEFAULTS, ExplainedRequest, Sources};
 use serde_json::Value;
 
 /// Faster than the allocator of the C library (docs/adr/0023-allocator.md).
@@ -36,6 +36,22 @@ enum Command {
     Check,
     /// Print the configured routes as JSON.
     Routes,
+    /// Say which route handles a request and why, and what its upstream receives.
+    Explain {
+        /// In upper case.
+        method: String,
+        /// A path, or a URL with the host.
+        url: String,
+        /// A header of the request, such as `Accept: text/html`; may be repeated.
+        #[arg(long = "header", value_name = "NAME: VALUE")]
+        headers: Vec<String>,
+        /// IP address of the client; default: loopback.
+        #[arg(long, value_name = "IP")]
+        client_ip: Option<IpAddr>,
+        /// For people, or as JSON.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
     /// Print the merged OpenAPI document of the given services' documents.
     Openapi {
         /// OpenAPI version; 3.0 is for tools that do not support 3.1.
@@ -55,6 +71,12 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 fn main() -> ExitCode {
@@ -81,6 +103,19 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             print("configuration is valid\n")
         }
         Command::Routes => print(quartet_gateway::routes(&sources)?),
+        Command::Explain {
+            method,
+            url,
+            headers,
+            client_ip,
+            format,
+        } => {
+            let headers = headers.iter().map(String::as_str);
+            let request = ExplainedRequest::parse(&method, &url, headers, client_ip);
+            let request = request.map_err(anyhow::Error::msg)?;
+            let json = format == Format::Json;
+            print(quartet_gateway::explain(&sources, &request, json)?)
+        }
         Command::Openapi { version, documents } => print(quartet_common::openapi::in_version(
             &merge(&documents)?,
             version,

@@ -8,13 +8,33 @@ use std::{
 use http::Method;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
 };
 use quartet_telemetry::metrics::{Metrics, RequestSeries};
+
+use crate::upstream::{LookupOutcome, MirrorOutcome};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabel {
     upstream: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    upstream: Arc<str>,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    upstream: Arc<str>,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabels {
+    upstream: Arc<str>,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -23,8 +43,36 @@ struct LimitLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabel {
+    cache: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheOutcomeLabel {
+    cache: Arc<str>,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LookupLabels {
+    lookup: Arc<str>,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MirrorLabels {
+    upstream: Arc<str>,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StoreLabel {
+    store: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,13 +95,44 @@ pub(crate) struct GatewayMetrics {
     /// Of the direct path.
     pub(crate) idle_connections: Gauge,
     pub(crate) log_lines_skipped: Counter,
+    pub(crate) revoked_sessions: Gauge,
+    pub(crate) revocation_feed_failures: Counter,
     connections_refused: Family<CapLabel, Counter>,
     connect_failures: Family<UpstreamLabel, Counter>,
     broken_responses: Family<UpstreamLabel, Counter>,
     retries: Family<UpstreamLabel, Counter>,
     replicas: Family<UpstreamLabel, Gauge>,
+    replica_states: Family<StateLabels, Gauge>,
+    queued: Family<UpstreamLabel, Gauge>,
+    circuit_open: Family<UpstreamLabel, Gauge>,
+    refused: Family<RefusalLabels, Counter>,
+    checks: Family<CheckLabels, Counter>,
     rate_limited: Family<LimitLabel, Counter>,
+    lookups: Family<LookupLabels, Counter>,
+    mirrored: Family<MirrorLabels, Counter>,
+    rate_limit_fallbacks: Family<LimitLabel, Counter>,
+    rate_limit_denied: Family<LimitLabel, Counter>,
+    pub(crate) rate_limit_denied_keys: Gauge,
+    store_up: Family<StoreLabel, Gauge>,
+    store_calls: Family<OutcomeLabel, Counter>,
+    store_duration: Histogram,
+    cache_requests: Family<CacheOutcomeLabel, Counter>,
+    cache_bytes: Family<CacheLabel, Gauge>,
+    cache_urls: Family<CacheLabel, Gauge>,
 }
+
+/// Of the store of the rate limits.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreMetrics {
+    pub(crate) up: Gauge,
+    calls: Family<OutcomeLabel, Counter>,
+    duration: Histogram,
+}
+
+/// Of calls to a server in the same network.
+const STORE_BUCKETS_SECONDS: [f64; 10] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+];
 
 impl GatewayMetrics {
     pub(crate) fn new(http: Metrics) -> Self {
@@ -67,19 +146,87 @@ impl GatewayMetrics {
             direct_requests: Counter::default(),
             idle_connections: Gauge::default(),
             log_lines_skipped: Counter::default(),
+            revoked_sessions: Gauge::default(),
+            revocation_feed_failures: Counter::default(),
             connections_refused: Family::default(),
             connect_failures: Family::default(),
             broken_responses: Family::default(),
             retries: Family::default(),
             replicas: Family::default(),
+            replica_states: Family::default(),
+            queued: Family::default(),
+            circuit_open: Family::default(),
+            refused: Family::default(),
+            checks: Family::default(),
             rate_limited: Family::default(),
+            lookups: Family::default(),
+            mirrored: Family::default(),
+            rate_limit_fallbacks: Family::default(),
+            rate_limit_denied: Family::default(),
+            rate_limit_denied_keys: Gauge::default(),
+            store_up: Family::default(),
+            store_calls: Family::default(),
+            store_duration: Histogram::new(STORE_BUCKETS_SECONDS),
+            cache_requests: Family::default(),
+            cache_bytes: Family::default(),
+            cache_urls: Family::default(),
             http,
         };
-        for cap in ["total", "client"] {
+        for cap in ["total", "client", "proxy_header"] {
             metrics.connections_refused(cap);
         }
         metrics.register(reloads);
+        metrics.register_feed();
+        metrics.register_destinations();
+        metrics.register_limit_store();
         metrics
+    }
+
+    fn register_limit_store(&self) {
+        let to = &self.http;
+        to.register(
+            "gateway_rate_limit_store_up",
+            "Whether the store of the rate limits is asked",
+            self.store_up.clone(),
+        );
+        to.register(
+            "gateway_rate_limit_store_calls",
+            "Calls to the store of the rate limits by outcome",
+            self.store_calls.clone(),
+        );
+        to.register(
+            "gateway_rate_limit_store_duration_seconds",
+            "Duration of calls to the store of the rate limits",
+            self.store_duration.clone(),
+        );
+        to.register(
+            "gateway_rate_limit_fallbacks",
+            "Requests for which the store of a limit did not count",
+            self.rate_limit_fallbacks.clone(),
+        );
+        to.register(
+            "gateway_rate_limit_denied",
+            "Requests refused without asking the store, because it had refused one before",
+            self.rate_limit_denied.clone(),
+        );
+        to.register(
+            "gateway_rate_limit_denied_keys",
+            "Users and client IPs that the store has refused, until their quota is back",
+            self.rate_limit_denied_keys.clone(),
+        );
+    }
+
+    fn register_feed(&self) {
+        self.http.register(
+            "gateway_revoked_sessions",
+            "Sessions whose access tokens are refused",
+            self.revoked_sessions.clone(),
+        );
+        self.http.register(
+            "gateway_revocation_feed_failures",
+            "Failed attempts to read the feed of revoked sessions",
+            self.revocation_feed_failures.clone(),
+        );
     }
 
     fn register(&self, reloads: Family<OutcomeLabel, Counter>) {
@@ -109,11 +256,13 @@ impl GatewayMetrics {
             "Requests refused by a rate limit",
             self.rate_limited.clone(),
         );
+        self.register_caches();
         to.register(
             "gateway_upstream_replicas",
             "Known replicas of an upstream",
             self.replicas.clone(),
         );
+        self.register_upstreams();
         to.register(
             "gateway_connections",
             "Open client connections",
@@ -121,7 +270,7 @@ impl GatewayMetrics {
         );
         to.register(
             "gateway_connections_refused",
-            "Client connections over a cap, in all or per client",
+            "Client connections over a cap, in all or per client, or without their PROXY header",
             self.connections_refused.clone(),
         );
         to.register(
@@ -146,6 +295,96 @@ impl GatewayMetrics {
         );
     }
 
+    fn register_caches(&self) {
+        let to = &self.http;
+        to.register(
+            "gateway_cache_requests",
+            "Requests to routes with a response cache, by outcome",
+            self.cache_requests.clone(),
+        );
+        to.register(
+            "gateway_cache_bytes",
+            "Memory of the responses in a cache",
+            self.cache_bytes.clone(),
+        );
+        to.register(
+            "gateway_cache_urls",
+            "URLs with responses in a cache",
+            self.cache_urls.clone(),
+        );
+    }
+
+    fn register_destinations(&self) {
+        let to = &self.http;
+        to.register(
+            "gateway_lookups",
+            "Lookups of destinations by outcome; without those that were known",
+            self.lookups.clone(),
+        );
+        to.register(
+            "gateway_mirrored_requests",
+            "Copies of requests for mirrors by outcome",
+            self.mirrored.clone(),
+        );
+    }
+
+    fn register_upstreams(&self) {
+        let to = &self.http;
+        to.register(
+            "gateway_upstream_replica_states",
+            "Known replicas of an upstream by state",
+            self.replica_states.clone(),
+        );
+        to.register(
+            "gateway_upstream_queued",
+            "Requests that wait for others to end",
+            self.queued.clone(),
+        );
+        to.register(
+            "gateway_upstream_circuit_open",
+            "Whether the circuit breaker of an upstream refuses requests",
+            self.circuit_open.clone(),
+        );
+        to.register(
+            "gateway_upstream_refused",
+            "Requests that were not sent to an upstream because of its limits or its circuit breaker",
+            self.refused.clone(),
+        );
+        to.register(
+            "gateway_upstream_health_checks",
+            "Health checks of replicas by outcome",
+            self.checks.clone(),
+        );
+    }
+
+    pub(crate) fn refused(&self, upstream: &Arc<str>, reason: &'static str) -> Counter {
+        let upstream = Arc::clone(upstream);
+        let labels = RefusalLabels { upstream, reason };
+        self.refused.get_or_create_owned(&labels)
+    }
+
+    pub(crate) fn replica_states(&self, upstream: &Arc<str>, state: &'static str) -> Gauge {
+        let upstream = Arc::clone(upstream);
+        let labels = StateLabels { upstream, state };
+        self.replica_states.get_or_create_owned(&labels)
+    }
+
+    pub(crate) fn queued(&self, upstream: &Arc<str>) -> Gauge {
+        self.queued.get_or_create_owned(&label(upstream))
+    }
+
+    pub(crate) fn circuit_open(&self, upstream: &Arc<str>) -> Gauge {
+        self.circuit_open.get_or_create_owned(&label(upstream))
+    }
+
+    pub(crate) fn health_checked(&self, upstream: &Arc<str>, succeeded: bool) -> Counter {
+        let labels = CheckLabels {
+            upstream: Arc::clone(upstream),
+            outcome: if succeeded { "succeeded" } else { "failed" },
+        };
+        self.checks.get_or_create_owned(&labels)
+    }
+
     pub(crate) fn connections_refused(&self, cap: &'static str) -> Counter {
         self.connections_refused
             .get_or_create_owned(&CapLabel { cap })
@@ -167,13 +406,123 @@ impl GatewayMetrics {
         self.replicas.get_or_create_owned(&label(upstream))
     }
 
-    pub(crate) fn forget_replicas(&self, upstream: &Arc<str>) {
+    pub(crate) fn forget_replicas(&self, upstream: &Arc<str>, states: [&'static str; 6]) {
         self.replicas.remove(&label(upstream));
+        self.queued.remove(&label(upstream));
+        self.circuit_open.remove(&label(upstream));
+        for state in states {
+            let upstream = Arc::clone(upstream);
+            self.replica_states.remove(&StateLabels { upstream, state });
+        }
+    }
+
+    /// Counts the lookups of one name.
+    pub(crate) fn lookups(&self, lookup: &Arc<str>) -> impl Fn(LookupOutcome) + use<> {
+        let counter = |outcome| {
+            let lookup = Arc::clone(lookup);
+            let labels = LookupLabels { lookup, outcome };
+            self.lookups.get_or_create_owned(&labels)
+        };
+        let [found, unknown, refused, failed, stale] =
+            ["found", "unknown", "refused", "failed", "stale"].map(counter);
+        move |outcome| {
+            let counter = match outcome {
+                LookupOutcome::Found => &found,
+                LookupOutcome::Unknown => &unknown,
+                LookupOutcome::Refused => &refused,
+                LookupOutcome::Failed => &failed,
+                LookupOutcome::Stale => &stale,
+            };
+            counter.inc();
+        }
+    }
+
+    /// Counts the copies of requests for one upstream.
+    pub(crate) fn mirrored(&self, upstream: &Arc<str>) -> impl Fn(MirrorOutcome) + use<> {
+        let counter = |outcome| {
+            let upstream = Arc::clone(upstream);
+            let labels = MirrorLabels { upstream, outcome };
+            self.mirrored.get_or_create_owned(&labels)
+        };
+        let [sent, failed, skipped] = ["sent", "failed", "skipped"].map(counter);
+        move |outcome| {
+            let counter = match outcome {
+                MirrorOutcome::Sent => &sent,
+                MirrorOutcome::Failed => &failed,
+                MirrorOutcome::Skipped => &skipped,
+            };
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn rate_limit_fallbacks(&self, limit: &Arc<str>) -> Counter {
+        let limit = Arc::clone(limit);
+        self.rate_limit_fallbacks
+            .get_or_create_owned(&LimitLabel { limit })
+    }
+
+    pub(crate) fn rate_limit_denied(&self, limit: &Arc<str>) -> Counter {
+        let limit = Arc::clone(limit);
+        self.rate_limit_denied
+            .get_or_create_owned(&LimitLabel { limit })
+    }
+
+    /// `store` is its kind.
+    pub(crate) fn limit_store(&self, store: &'static str) -> StoreMetrics {
+        for outcome in ["ok", "timeout", "error"] {
+            self.store_calls
+                .get_or_create_owned(&OutcomeLabel { outcome });
+        }
+        StoreMetrics {
+            up: self.store_up.get_or_create_owned(&StoreLabel { store }),
+            calls: self.store_calls.clone(),
+            duration: self.store_duration.clone(),
+        }
+    }
+
+    /// There is none, or another one: an old gauge would stay what it was.
+    pub(crate) fn forget_limit_store(&self, store: &'static str) {
+        self.store_up.remove(&StoreLabel { store });
+    }
+
+    pub(crate) fn cache_requests(&self, cache: &Arc<str>, outcome: &'static str) -> Counter {
+        let cache = Arc::clone(cache);
+        self.cache_requests
+            .get_or_create_owned(&CacheOutcomeLabel { cache, outcome })
+    }
+
+    /// `urls` and `bytes` of the cache.
+    pub(crate) fn set_cache_size(&self, cache: &Arc<str>, (urls, bytes): (u64, u64)) {
+        let label = CacheLabel {
+            cache: Arc::clone(cache),
+        };
+        let value = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.cache_urls.get_or_create_owned(&label).set(value(urls));
+        self.cache_bytes
+            .get_or_create_owned(&label)
+            .set(value(bytes));
+    }
+
+    pub(crate) fn forget_cache(&self, cache: &Arc<str>) {
+        let label = CacheLabel {
+            cache: Arc::clone(cache),
+        };
+        self.cache_urls.remove(&label);
+        self.cache_bytes.remove(&label);
     }
 
     pub(crate) fn rate_limited(&self, limit: &Arc<str>) -> Counter {
         let limit = Arc::clone(limit);
         self.rate_limited.get_or_create_owned(&LimitLabel { limit })
+    }
+}
+
+impl StoreMetrics {
+    pub(crate) fn called(&self, outcome: &'static str, took: Duration) {
+        self.calls
+            .get_or_create_owned(&OutcomeLabel { outcome })
+            .inc();
+        self.duration.observe(took.as_secs_f64());
     }
 }
 

@@ -45,6 +45,15 @@ impl Reply {
         }
     }
 
+    /// 204.
+    pub(crate) fn no_content() -> Self {
+        Self {
+            status: StatusCode::NO_CONTENT,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
+    }
+
     /// A problem document, with the headers of the problem.
     pub(crate) fn problem(problem: &Problem, request_id: &str, path: &str) -> Self {
         let body = serde_json::to_vec(&problem.to_body(request_id, path)).unwrap_or_default();
@@ -58,9 +67,20 @@ impl Reply {
         })
     }
 
+    /// What `Content-Length` says; `None`: there is none with this status (RFC 9110, 8.6).
+    pub(crate) fn content_length(&self) -> Option<usize> {
+        let has_body = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
+        has_body.then_some(self.body.len())
+    }
+
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
+    }
+
+    /// Whether it is the response of an upstream, which was sent before.
+    pub(crate) fn has_date(&self) -> bool {
+        self.headers.iter().any(|(name, _)| *name == header::DATE)
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

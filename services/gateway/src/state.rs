@@ -17,10 +17,11 @@ use crate::{
     config::{Config, load::Sources, model::Listen, restart::restart_required},
     listener::Connections,
     metrics::GatewayMetrics,
-    pages::openapi::Documents,
+    pages::{deep_health::DeepHealth, openapi::Documents},
     policy::rate_limit::LocalCounter,
     pulse::Pulse,
     refusals::Refusals,
+    revocations::Revocations,
     snapshot::{Snapshot, SnapshotContext},
     upstream::Pool,
 };
@@ -37,9 +38,11 @@ pub(crate) struct State {
     pub(crate) in_force: ConfigTexts,
     pub(crate) sources: Sources,
     pub(crate) counter: Arc<LocalCounter>,
+    pub(crate) revocations: Arc<Revocations>,
     pub(crate) clock: Clock,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) documents: Documents,
+    pub(crate) deep_health: DeepHealth,
     pub(crate) connections: Arc<Connections>,
     /// Idle connections of the direct path.
     pub(crate) pool: Pool,
@@ -65,6 +68,7 @@ impl State {
         let clock = Clock::system();
         let metrics = GatewayMetrics::new(Metrics::new("gateway"));
         let counter = Arc::new(LocalCounter::new(config.model.server.max_rate_limit_keys));
+        let revocations = Revocations::new(clock.clone());
         let started = config.settings.clone();
         let server = &config.model.server;
         let listeners = server.listen.clone();
@@ -72,11 +76,14 @@ impl State {
         let shared = SnapshotContext {
             clock: &clock,
             counter: &counter,
+            revocations: &revocations,
             metrics: &metrics,
         };
         let snapshot = Snapshot::build(config, None, shared)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let (current, verifying) = (Arc::clone(&snapshot), Arc::clone(&snapshot));
+        let counting = Arc::clone(&snapshot);
+        let (following, feed) = (Arc::clone(&snapshot), Arc::clone(&revocations));
         let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
         let monitor = jobs.monitor();
         let pulse = Pulse::new();
@@ -91,6 +98,10 @@ impl State {
                 async move { result }
             })
             .notice("keys", move || verifying.load().key_notices())
+            .notice("rate_limit_store", move || {
+                counting.load().limit_store_notices()
+            })
+            .notice("revocations", move || following.load().feed_notices(&feed))
             .notice("jobs", move || monitor.notices());
         let state = Arc::new(Self {
             snapshot,
@@ -99,8 +110,10 @@ impl State {
             in_force,
             sources,
             counter,
+            revocations,
             clock,
             documents: Documents::new(),
+            deep_health: DeepHealth::new(),
             connections: Connections::new(metrics.connections.clone()),
             refusals: Refusals::new(metrics.log_lines_skipped.clone()),
             pool,
@@ -134,6 +147,13 @@ impl State {
         own.unwrap_or(self.snapshot.load().config.model.server.http2)
     }
 
+    /// Whether connections of the listener with this local address begin with a PROXY header.
+    pub(crate) fn expects_proxy_header(&self, local: SocketAddr) -> bool {
+        let mut listeners = self.listeners.iter();
+        let own = listeners.find(|listener| listener.accepts(local));
+        own.is_some_and(Listen::proxy_protocol)
+    }
+
     /// Puts a new configuration in force for requests that start from now on.
     ///
     /// # Errors
@@ -144,6 +164,7 @@ impl State {
         let shared = SnapshotContext {
             clock: &self.clock,
             counter: &self.counter,
+            revocations: &self.revocations,
             metrics: &self.metrics,
         };
         let next = Snapshot::build(config, Some(&before), shared)?;

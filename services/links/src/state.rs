@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use quartet_events::{Inbox, Nats};
 use quartet_http::health::Readiness;
-use quartet_service::Base;
+use quartet_service::{Base, idempotency::Idempotency};
 
 use crate::{config::Config, domain::Context};
 
@@ -34,6 +34,11 @@ impl AppState {
             inbox,
             nats,
         })
+    }
+
+    pub(crate) fn idempotency(&self) -> Idempotency {
+        // The request bodies of this service contain no secrets.
+        self.base.idempotency(vec![[0; 32]])
     }
 
     /// Redirects are the main work, and they go on without Postgres: only the click log decides. A

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use quartet_common::problem::{FieldError, Problem, Rule, kinds};
 
-use crate::{problems, store::objects::ObjectError};
+use crate::{
+    problems,
+    store::{objects::ObjectError, uploads::MAX_COPIES},
+};
 
 /// Every way in which an operation fails.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +22,8 @@ pub(crate) enum Error {
     AssetNotReady,
     #[error("the uploaded file does not match the presign request")]
     Mismatch(Vec<Mismatch>),
+    #[error("too many different files of the upload were verified")]
+    TooManyFiles,
     #[error("the uploaded file is still being verified")]
     StillVerifying,
     #[error("verifying the uploaded file took too long or was canceled")]
@@ -60,6 +65,9 @@ impl From<Error> for Problem {
                 .detail("send the file to the signed URL, then complete the upload again"),
             Error::AssetFailed => Self::new(&problems::ASSET_FAILED)
                 .detail("the file did not match the presign request and was removed"),
+            Error::TooManyFiles => Self::new(&problems::TOO_MANY_FILES).detail(format!(
+                "{MAX_COPIES} different files were verified already; presign a new upload"
+            )),
             Error::AssetNotReady => {
                 Self::new(&problems::ASSET_NOT_READY).detail("complete the upload first")
             }
@@ -82,6 +90,7 @@ fn shared(error: Arc<Error>) -> Problem {
         Error::AssetNotFound => Error::AssetNotFound.into(),
         Error::NotUploaded => Error::NotUploaded.into(),
         Error::AssetFailed => Error::AssetFailed.into(),
+        Error::TooManyFiles => Error::TooManyFiles.into(),
         Error::Mismatch(found) => Error::Mismatch(found.clone()).into(),
         Error::Database(cause) if quartet_db::is_transient(cause) => {
             Problem::not_now(&kinds::DATABASE_UNAVAILABLE).source(error)

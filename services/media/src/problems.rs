@@ -9,6 +9,10 @@ quartet_common::problem_kinds! {
         when: "The uploaded file of this asset was rejected and removed.",
         then: "Presign a new upload.",
     }
+    pub TOO_MANY_FILES = CONFLICT "too_many_files" "Too many files of one upload" {
+        when: "The file of an upload was replaced by another one again and again while it was verified; the 17th different one is not accepted.",
+        then: "Presign a new upload, and complete it after its file was sent.",
+    }
     pub ASSET_NOT_READY = CONFLICT "asset_not_ready" "Asset not ready" {
         when: "A download is requested before the upload is complete.",
         then: "Complete the upload first.",

@@ -137,6 +137,18 @@ impl Processes {
             .env("QUARTET_CONFIG", file)
     }
 
+    /// Another gateway with the settings of the first one, and where it listens.
+    pub(super) fn another_gateway(&self, number: u8) -> (ServiceSpec, SocketAddr) {
+        let [public, admin] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], ports::take())));
+        let spec = self.named(&format!("gateway-{number}"), self.stack.gateway().unwrap());
+        let spec = spec
+            .env("QUARTET_CONFIG", self.directory.join("gateway.toml"))
+            .env("QUARTET_SERVER_LISTEN", public.to_string())
+            .env("QUARTET_SERVER_ADMIN_LISTEN", admin.to_string())
+            .ready_at(admin, "/ready");
+        (spec, public)
+    }
+
     fn named(&self, name: &str, mut spec: ServiceSpec) -> ServiceSpec {
         assert!(
             spec.program.is_file(),

@@ -32,6 +32,8 @@ pub(crate) struct Stack {
     pub(crate) secrets: Secrets,
     database: Option<Database>,
     nodes: BTreeMap<String, Node>,
+    /// Further gateways by their number.
+    gateways: BTreeMap<u8, SocketAddr>,
     processes: Processes,
     // The last field: its files are needed until everything else has been dropped.
     _directory: TempDir,
@@ -65,6 +67,7 @@ impl Stack {
             secrets,
             database,
             nodes,
+            gateways: BTreeMap::new(),
             processes,
             _directory: directory,
         };
@@ -194,6 +197,23 @@ impl Stack {
             self.launch(self.processes.replica(service, number));
             self.wait_ready(&format!("{service}-{number}"));
         });
+    }
+
+    /// Starts another gateway beside the first.
+    pub(crate) fn add_gateway(&mut self, number: u8) {
+        let (spec, public) = self.processes.another_gateway(number);
+        block_in_place(|| {
+            self.launch(spec);
+            self.wait_ready(&format!("gateway-{number}"));
+        });
+        self.gateways.insert(number, public);
+    }
+
+    /// A client of one of several gateways, counted from 1, without a token.
+    pub(crate) fn client_of(&self, gateway: u8) -> Client {
+        let first = self.gateway();
+        let address = self.gateways.get(&gateway).copied().unwrap_or(first);
+        Client::new(address, &self.secrets)
     }
 
     /// SIGKILL: nothing is flushed.

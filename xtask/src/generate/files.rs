@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use walkdir::WalkDir;
 
 /// What Python writes beside the modules that it runs.
 const COMPILED_PYTHON: &str = "__pycache__";
@@ -49,19 +50,16 @@ pub(super) fn write(fresh: &Path, root: &Path, only: &[String]) -> anyhow::Resul
 /// The files below a directory by their path from `base`; none if it does not exist.
 fn names(base: &Path, directory: &str) -> anyhow::Result<Vec<String>> {
     let inner = base.join(directory);
-    let mut names = Vec::new();
     if !inner.exists() {
-        return Ok(names);
+        return Ok(Vec::new());
     }
-    for entry in fs::read_dir(&inner).with_context(|| inner.display().to_string())? {
+    let entries = WalkDir::new(inner).into_iter();
+    let mut names = Vec::new();
+    for entry in entries.filter_entry(|entry| entry.file_name() != COMPILED_PYTHON) {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let path = format!("{directory}/{name}");
-        let path = path.trim_start_matches('/');
-        if !entry.file_type()?.is_dir() {
-            names.push(path.to_owned());
-        } else if name != COMPILED_PYTHON {
-            names.extend(self::names(base, path)?);
+        if !entry.file_type().is_dir() {
+            let path = entry.path().strip_prefix(base)?;
+            names.push(path.to_string_lossy().into_owned());
         }
     }
     Ok(names)

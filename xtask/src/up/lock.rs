@@ -6,9 +6,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use quartet_devstack::signals;
 use rustix::process::{Pid, test_kill_process};
-
-use crate::signals;
 
 const POLL: Duration = Duration::from_millis(100);
 const STOPPING_TIMEOUT: Duration = Duration::from_mins(1);

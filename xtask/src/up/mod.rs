@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use quartet_devstack::roles::Passwords;
 use quartet_devstack::stack::{Ports, Stack};
-use quartet_devstack::{Options, Postgres, port, workspace};
+use quartet_devstack::{Options, Postgres, port, signals, workspace};
 
 use crate::cargo::build_services;
-use crate::signals;
 use crate::tools::target_directory;
 pub(crate) use running::RunningStack;
 

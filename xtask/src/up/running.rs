@@ -2,15 +2,12 @@
 
 use std::fs::{self, File};
 use std::sync::Arc;
-use std::thread::{scope, sleep};
+use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::anyhow;
-use quartet_devstack::roles::{self, SERVICES};
+use quartet_devstack::roles::SERVICES;
 use quartet_devstack::stack::Stack;
-use quartet_devstack::{Cancel, Postgres, Service, ServiceSpec};
-
-use crate::signals;
+use quartet_devstack::{Cancel, Postgres, Service, ServiceSpec, signals};
 
 const READY_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longer than the 25 s that services take to drain.
@@ -29,7 +26,8 @@ impl RunningStack {
     /// Roles and schemas first, then the object store; then the services and the gateway together,
     /// which find each other. All of them stop when one fails.
     pub(crate) fn start(stack: Stack, postgres: Postgres, lock: Arc<File>) -> anyhow::Result<Self> {
-        prepare(&stack, &postgres)?;
+        println!("Roles and schemas: {}", SERVICES.join(", "));
+        stack.prepare(&postgres)?;
         let mut this = Self {
             stack,
             services: Vec::new(),
@@ -104,20 +102,4 @@ impl Drop for RunningStack {
     fn drop(&mut self) {
         self.stop(&Cancel::default());
     }
-}
-
-/// Creates the roles and migrates every schema, each as its owner.
-fn prepare(stack: &Stack, postgres: &Postgres) -> anyhow::Result<()> {
-    println!("Roles and schemas: {}", SERVICES.join(", "));
-    roles::apply(postgres, &stack.database, &stack.passwords)?;
-    // Concurrently: each has its own schema.
-    scope(|scope| {
-        let migrate = |service| scope.spawn(move || stack.migration(service)?.run());
-        for migration in SERVICES.map(migrate) {
-            migration
-                .join()
-                .map_err(|_| anyhow!("a migration panicked"))??;
-        }
-        Ok(())
-    })
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Number;
 
-use super::JwtError;
+use super::{JwtError, mapped::MappedClaims};
 
 const MAX_TEXT_BYTES: usize = 255;
 const MAX_SCOPE_BYTES: usize = 4096;
@@ -56,19 +56,23 @@ pub struct Claims {
         skip_serializing_if = "Option::is_none"
     )]
     pub auth_time: Option<i64>,
+    /// What the settings of the issuer say of further claims.
+    #[serde(skip)]
+    pub mapped: MappedClaims,
 }
 
 impl Claims {
     /// # Errors
     /// `Malformed` when a claim is too long. It is refused rather than cut: half a scope would be
-    /// another one. So is a subject or session that no header can name as it is.
+    /// another one. `UnusableSubject` for a subject or session that no header can name as it is.
     pub(super) fn check(&self) -> Result<(), JwtError> {
+        if !(is_name(&self.sub) && self.sid.as_deref().is_none_or(is_name)) {
+            return Err(JwtError::UnusableSubject);
+        }
         let texts = [&self.sid, &self.client_id, &self.azp, &self.acr];
         let mut texts = texts.into_iter().flatten().chain([&self.sub]);
         let scope_bytes = self.scope.as_ref().map_or(0, String::len);
-        let fits = is_name(&self.sub)
-            && self.sid.as_deref().is_none_or(is_name)
-            && texts.all(|text| text.len() <= MAX_TEXT_BYTES)
+        let fits = texts.all(|text| text.len() <= MAX_TEXT_BYTES)
             && scope_bytes <= MAX_SCOPE_BYTES
             && self.amr.len() <= MAX_METHODS
             && self
@@ -76,6 +80,19 @@ impl Claims {
                 .iter()
                 .all(|method| method.len() <= MAX_METHOD_BYTES);
         fits.then_some(()).ok_or(JwtError::Malformed)
+    }
+
+    /// Whether the token has this scope by name.
+    pub fn has_scope(&self, name: &str) -> bool {
+        if let Some(scopes) = &self.mapped.scopes {
+            return scopes.iter().any(|scope| scope == name);
+        }
+        let scope = self.scope.as_deref().unwrap_or_default();
+        scope.split_ascii_whitespace().any(|scope| scope == name)
+    }
+
+    pub fn has_role(&self, name: &str) -> bool {
+        self.mapped.roles.iter().any(|role| role == name)
     }
 }
 

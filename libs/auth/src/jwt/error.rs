@@ -14,6 +14,8 @@ pub enum JwtError {
     NoBearer,
     #[error("the access token is not a JWT")]
     Malformed,
+    #[error("the subject or session of the access token is one that no header can name")]
+    UnusableSubject,
     #[error("the access token has expired")]
     Expired,
     #[error("the access token is not valid yet")]
@@ -32,6 +34,8 @@ pub enum JwtError {
     CriticalExtension,
     #[error("the access token is signed with an unknown key")]
     UnknownKey,
+    #[error("the session of the access token has ended")]
+    SessionEnded,
     #[error("the signing keys could not be fetched")]
     KeysUnavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }

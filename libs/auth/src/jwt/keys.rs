@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse},
@@ -15,8 +16,8 @@ use jsonwebtoken::{
 
 /// A larger set is cut: no issuer publishes more keys, and every one of them is parsed.
 const MAX_KEYS: usize = 64;
-/// Of RSA (RFC 7518, 3.3): 2048 bits in base64url. A shorter modulus is not secure.
-const MIN_MODULUS_CHARACTERS: usize = 342;
+/// Of RSA (RFC 7518, 3.3). A shorter modulus is not secure.
+const MIN_MODULUS_BITS: usize = 2048;
 
 pub(super) struct Key {
     /// As published; `None` for a shared secret.
@@ -88,7 +89,7 @@ impl KeySet {
     }
 }
 
-/// A key of one of the three accepted asymmetric algorithms.
+/// A key of one of the four accepted asymmetric algorithms.
 fn usable_key(jwk: &Jwk) -> Option<Key> {
     if !matches!(
         jwk.common.public_key_use,
@@ -103,13 +104,19 @@ fn usable_key(jwk: &Jwk) -> Option<Key> {
         AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => {
             Algorithm::ES256
         }
-        AlgorithmParameters::RSA(key) if key.n.len() >= MIN_MODULUS_CHARACTERS => Algorithm::RS256,
+        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P384 => {
+            Algorithm::ES384
+        }
+        AlgorithmParameters::RSA(key) if modulus_bits(&key.n) >= MIN_MODULUS_BITS => {
+            Algorithm::RS256
+        }
         _ => return None,
     };
     let declared = match jwk.common.key_algorithm {
         None => algorithm,
         Some(KeyAlgorithm::EdDSA) => Algorithm::EdDSA,
         Some(KeyAlgorithm::ES256) => Algorithm::ES256,
+        Some(KeyAlgorithm::ES384) => Algorithm::ES384,
         Some(KeyAlgorithm::RS256) => Algorithm::RS256,
         Some(_) => return None,
     };
@@ -119,4 +126,13 @@ fn usable_key(jwk: &Jwk) -> Option<Key> {
         algorithm,
         key,
     })
+}
+
+/// Zeros at the front make a number longer, and not larger.
+fn modulus_bits(modulus: &str) -> usize {
+    let bytes = URL_SAFE_NO_PAD.decode(modulus).unwrap_or_default();
+    let start = bytes.iter().position(|byte| *byte != 0);
+    let significant = start.map_or(&[][..], |start| &bytes[start..]);
+    let zeros = significant.first().map_or(0, |byte| byte.leading_zeros());
+    significant.len() * 8 - zeros as usize
 }

@@ -21,8 +21,15 @@
 
 mod claims;
 mod error;
+mod hasura;
+mod header_text;
+mod issuers;
 mod keys;
+mod mapped;
+mod mapping;
+mod path;
 mod remote;
+mod settings;
 
 use std::{fmt, sync::Arc};
 
@@ -34,12 +41,19 @@ use quartet_common::{
     clock::Clock,
     config::{ConfigError, Jwt},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
 
 pub use claims::Claims;
 pub use error::JwtError;
+pub use hasura::HasuraClaims;
+pub use issuers::{Issuers, VerifiedClaims};
 use keys::{Key, KeySet};
-use remote::{FetchError, RemoteKeySet};
+pub use mapped::{KeptClaim, MappedClaims};
+pub use mapping::ClaimMapping;
+pub use path::{ClaimPath, InvalidClaimPath};
+use remote::{FetchError, Location, RemoteKeySet};
+pub use settings::{IssuerSettings, KeySource, TokenAlgorithm};
 
 /// A longer token is rejected before it is decoded.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -47,7 +61,6 @@ const MAX_TOKEN_BYTES: usize = 16 * 1024;
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Fetched keys are trusted for this long, or for `jwks_refresh_seconds` if that is longer.
 const MAX_AGE: TimeDelta = TimeDelta::hours(24);
-const MIN_SECRET_BYTES: usize = 32;
 
 /// Verifies tokens of one issuer. Cheap to clone; clones share keys and cache.
 #[derive(Clone)]
@@ -55,7 +68,7 @@ pub struct JwtVerifier(Arc<Inner>);
 
 struct Inner {
     clock: Clock,
-    settings: Jwt,
+    settings: IssuerSettings,
     /// `None`: the keys are set, not fetched.
     remote: Option<RemoteKeySet>,
     keys: ArcSwapOption<InstalledKeys>,
@@ -87,50 +100,64 @@ impl JwtVerifier {
     /// # Errors
     /// When both or neither is set, or the secret is shorter than 32 bytes.
     pub fn new(settings: &Jwt, clock: Clock) -> Result<Self, ConfigError> {
-        match (&settings.jwks_url, &settings.hs256_secret) {
-            (Some(_), Some(_)) => Err(ConfigError::invalid(
-                "jwt.hs256_secret",
-                "must not be set together with jwt.jwks_url; empty one of them",
-            )),
-            (None, None) => Err(ConfigError::invalid(
-                "jwt.jwks_url",
-                "must be set unless jwt.hs256_secret is",
-            )),
-            (Some(url), None) => {
-                let remote = RemoteKeySet::new(url.clone(), clock.clone())
-                    .map_err(|error| ConfigError::invalid("jwt.jwks_url", error.to_string()))?;
-                Ok(Self::with(settings, clock, Some(remote), None))
-            }
-            (None, Some(secret)) => {
-                let keys = KeySet::of_secret(secret_bytes(secret)?);
-                Ok(Self::with(settings, clock, None, Some(keys)))
-            }
-        }
+        let settings = IssuerSettings::of_section(settings)?;
+        Self::of_issuer(settings, clock)
+            .map_err(|error| ConfigError::invalid("jwt.jwks_url", error.to_string()))
     }
 
     /// A verifier with keys of this process; set them with [`JwtVerifier::set_keys`].
     pub fn with_own_keys(settings: &Jwt, clock: Clock) -> Self {
+        let settings = IssuerSettings::with_keys(settings, KeySource::Own);
         Self::with(settings, clock, None, None)
     }
 
+    /// A verifier of one issuer among several.
+    ///
+    /// # Errors
+    /// When nothing can be fetched over TLS here.
+    pub fn of_issuer(settings: IssuerSettings, clock: Clock) -> Result<Self, reqwest::Error> {
+        let issuer = settings.issuer.as_deref().unwrap_or_default();
+        let location = match &settings.keys {
+            KeySource::Own => None,
+            KeySource::Jwks(url) => Some(Location::Jwks(url.clone())),
+            KeySource::Discovery(url) => Some(Location::discover(issuer, url.clone())),
+            KeySource::Secret(secret) => {
+                let keys = KeySet::of_secret(secret.expose_secret().as_bytes());
+                return Ok(Self::with(settings, clock, None, Some(keys)));
+            }
+        };
+        let remote = location.map(|location| RemoteKeySet::new(location, clock.clone()));
+        Ok(Self::with(settings, clock, remote.transpose()?, None))
+    }
+
     fn with(
-        settings: &Jwt,
+        settings: IssuerSettings,
         clock: Clock,
         remote: Option<RemoteKeySet>,
         keys: Option<KeySet>,
     ) -> Self {
         let at = clock.now();
         let keys = keys.map(|keys| InstalledKeys { keys, at });
+        let bytes_per_byte = if settings.mapping.is_empty() { 4 } else { 8 };
         Self(Arc::new(Inner {
             clock,
-            settings: settings.clone(),
+            settings,
             remote,
             keys: ArcSwapOption::from_pointee(keys),
             verified: Cache::<Box<str>, VerifiedToken>::builder()
                 .max_capacity(CACHE_BYTES)
-                .weigher(|token, _| weight(token.len()))
+                .weigher(move |token, _| weight(token.len(), bytes_per_byte))
                 .build_with_hasher(foldhash::quality::RandomState::default()),
         }))
+    }
+
+    /// The `iss` that tokens must have. `None`: any.
+    pub fn issuer(&self) -> Option<&str> {
+        self.0.settings.issuer.as_deref()
+    }
+
+    pub fn settings(&self) -> &IssuerSettings {
+        &self.0.settings
     }
 
     /// Replaces the keys. Tokens of removed keys are no longer accepted.
@@ -138,11 +165,11 @@ impl JwtVerifier {
         self.0.install(keys);
     }
 
-    /// Takes the keys over that `previous` has fetched from the same address. Nothing else of it counts:
+    /// Takes the keys over that `previous` has fetched from the same source. Nothing else of it counts:
     /// what it has verified, other settings may refuse.
     pub fn keep_keys_of(&self, previous: &Self) {
-        let (url, known) = (&self.0.settings.jwks_url, &previous.0.settings.jwks_url);
-        if url.is_some() && url == known {
+        let (keys, known) = (&self.0.settings.keys, &previous.0.settings.keys);
+        if self.0.remote.is_some() && keys == known {
             self.0.keys.store(previous.0.keys.load_full());
         }
     }
@@ -251,15 +278,29 @@ impl JwtVerifier {
             return Err(JwtError::WrongType);
         }
         let key = self.key(header.kid.as_deref(), header.alg).await?;
-        if key.algorithm != header.alg {
+        if key.algorithm != header.alg || !self.accepts(key.algorithm) {
             return Err(JwtError::WrongAlgorithm);
         }
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, &key.key, &self.validation(&key))?.claims;
+        let claims = self.decode(token, &key)?;
         claims.check()?;
         self.check_times(&claims)?;
         let claims = Arc::new(claims);
         Ok(VerifiedToken { key, claims })
+    }
+
+    fn accepts(&self, algorithm: Algorithm) -> bool {
+        let accepted = &self.0.settings.algorithms;
+        accepted.is_empty() || accepted.iter().any(|one| one.is(algorithm))
+    }
+
+    /// The claims of a token that this key has signed.
+    fn decode(&self, token: &str, key: &Key) -> Result<Claims, JwtError> {
+        let (mapping, rules) = (&self.0.settings.mapping, self.validation(key));
+        if mapping.is_empty() {
+            return Ok(jsonwebtoken::decode::<Claims>(token, &key.key, &rules)?.claims);
+        }
+        let payload = jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &rules)?;
+        mapping.read(payload.claims)
     }
 
     fn validation(&self, key: &Key) -> Validation {
@@ -268,16 +309,17 @@ impl JwtVerifier {
         // Times are checked with the clock of the verifier, in `check_times`.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        validation.set_required_spec_claims(&["sub", "exp"]);
+        // The subject is checked with the claims: it may be another claim than `sub`.
+        validation.set_required_spec_claims(&["exp"]);
         if let Some(issuer) = &settings.issuer {
             validation.set_issuer(&[issuer]);
             validation.required_spec_claims.insert("iss".into());
         }
-        if let Some(audience) = &settings.audience {
-            validation.set_audience(&[audience]);
-            validation.required_spec_claims.insert("aud".into());
-        } else {
+        if settings.audiences.is_empty() {
             validation.validate_aud = false;
+        } else {
+            validation.set_audience(&settings.audiences);
+            validation.required_spec_claims.insert("aud".into());
         }
         validation
     }
@@ -375,18 +417,9 @@ impl Inner {
     }
 
     fn refresh_age(&self) -> TimeDelta {
-        let seconds = u32::try_from(self.settings.jwks_refresh_seconds).unwrap_or(u32::MAX);
+        let seconds = u32::try_from(self.settings.refresh_seconds).unwrap_or(u32::MAX);
         TimeDelta::seconds(i64::from(seconds))
     }
-}
-
-fn secret_bytes(secret: &SecretString) -> Result<&[u8], ConfigError> {
-    let bytes = secret.expose_secret().as_bytes();
-    if bytes.len() < MIN_SECRET_BYTES {
-        let rule = "must have at least 32 bytes (RFC 7518, 3.2)";
-        return Err(ConfigError::invalid("jwt.hs256_secret", rule));
-    }
-    Ok(bytes)
 }
 
 fn unavailable(error: FetchError) -> JwtError {
@@ -394,6 +427,6 @@ fn unavailable(error: FetchError) -> JwtError {
 }
 
 /// Bytes of a cache entry: the token, its claims, and what both need around them.
-fn weight(token_bytes: usize) -> u32 {
-    u32::try_from(token_bytes * 4 + 512).unwrap_or(u32::MAX)
+fn weight(token_bytes: usize, bytes_per_byte: usize) -> u32 {
+    u32::try_from(token_bytes * bytes_per_byte + 512).unwrap_or(u32::MAX)
 }

@@ -48,6 +48,12 @@ pub(super) enum FetchError {
     Slow,
     #[error("the fetch was canceled")]
     Canceled,
+    #[error("the issuer's configuration is not valid")]
+    InvalidConfiguration(#[source] Arc<serde_json::Error>),
+    #[error("the issuer's configuration is that of another issuer")]
+    OtherIssuer,
+    #[error("the issuer's configuration has no usable jwks_uri")]
+    NoJwksUri,
 }
 
 /// A key set as it is sent. A key that cannot be read keeps no other from being used (RFC 7517, 5).
@@ -56,12 +62,49 @@ struct PublishedKeySet {
     keys: Vec<serde_json::Value>,
 }
 
+/// Metadata of an issuer (OpenID Connect Discovery 1.0, 3).
+#[derive(Deserialize)]
+struct PublishedConfiguration {
+    issuer: String,
+    jwks_uri: Url,
+}
+
+/// Where a key set is.
+#[derive(Clone, Debug)]
+pub(super) enum Location {
+    Jwks(Url),
+    /// The issuer as its tokens have it, and the URL of its metadata, which names the key set.
+    Discovery {
+        issuer: String,
+        metadata: Url,
+    },
+}
+
+impl Location {
+    fn url(&self) -> &Url {
+        match self {
+            Self::Jwks(url) | Self::Discovery { metadata: url, .. } => url,
+        }
+    }
+
+    /// The metadata of an issuer (OpenID Connect Discovery 1.0, 4).
+    pub(super) fn discover(issuer: &str, mut url: Url) -> Self {
+        let path = url.path().trim_end_matches('/');
+        let path = format!("{path}/.well-known/openid-configuration");
+        url.set_path(&path);
+        Self::Discovery {
+            issuer: issuer.to_owned(),
+            metadata: url,
+        }
+    }
+}
+
 type Outcome = Result<(), FetchError>;
 
 /// The address of a key set. Clones share the fetch.
 #[derive(Clone)]
 pub(super) struct RemoteKeySet {
-    url: Url,
+    location: Arc<Location>,
     client: reqwest::Client,
     clock: Clock,
     state: Arc<Mutex<State>>,
@@ -74,17 +117,17 @@ struct State {
 }
 
 impl RemoteKeySet {
-    pub(super) fn new(url: Url, clock: Clock) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(location: Location, clock: Clock) -> Result<Self, reqwest::Error> {
         let mut client = reqwest::Client::builder()
             .timeout(FETCH_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
-        if url.scheme() == "http" {
+        if location.url().scheme() == "http" {
             // Parsing the certificates of the platform takes time and a megabyte, for nothing here.
             client = client.tls_certs_only([]);
         }
         let client = client.build()?;
         Ok(Self {
-            url,
+            location: Arc::new(location),
             client,
             clock,
             state: Arc::default(),
@@ -153,8 +196,40 @@ impl RemoteKeySet {
     }
 
     async fn fetch(&self) -> Result<JwkSet, FetchError> {
+        let url = match &*self.location {
+            Location::Jwks(url) => url.clone(),
+            Location::Discovery { issuer, metadata } => self.discover(issuer, metadata).await?,
+        };
+        let body = self.get_body(url).await?;
+        let published: PublishedKeySet =
+            serde_json::from_slice(&body).map_err(|error| FetchError::Invalid(Arc::new(error)))?;
+        let keys = published.keys.into_iter();
+        Ok(JwkSet {
+            keys: keys
+                .filter_map(|key| serde_json::from_value(key).ok())
+                .collect(),
+        })
+    }
+
+    /// Where the issuer says that its keys are. Its metadata has to be its own (OpenID Connect Discovery
+    /// 1.0, 4.3), and keys are fetched no less securely than the metadata.
+    async fn discover(&self, issuer: &str, metadata: &Url) -> Result<Url, FetchError> {
+        let body = self.get_body(metadata.clone()).await?;
+        let published: PublishedConfiguration = serde_json::from_slice(&body)
+            .map_err(|error| FetchError::InvalidConfiguration(Arc::new(error)))?;
+        if published.issuer != issuer {
+            return Err(FetchError::OtherIssuer);
+        }
+        let url = published.jwks_uri;
+        if url.scheme() != metadata.scheme() || !url.has_host() {
+            return Err(FetchError::NoJwksUri);
+        }
+        Ok(url)
+    }
+
+    async fn get_body(&self, url: Url) -> Result<Vec<u8>, FetchError> {
         let http = |error| FetchError::Http(Arc::new(error));
-        let request = self.client.get(self.url.clone()).send().await;
+        let request = self.client.get(url).send().await;
         let mut response = request
             .and_then(reqwest::Response::error_for_status)
             .map_err(http)?;
@@ -165,14 +240,7 @@ impl RemoteKeySet {
             }
             body.extend_from_slice(&chunk);
         }
-        let published: PublishedKeySet =
-            serde_json::from_slice(&body).map_err(|error| FetchError::Invalid(Arc::new(error)))?;
-        let keys = published.keys.into_iter();
-        Ok(JwkSet {
-            keys: keys
-                .filter_map(|key| serde_json::from_value(key).ok())
-                .collect(),
-        })
+        Ok(body)
     }
 }
 

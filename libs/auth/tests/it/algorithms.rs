@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
     rsa::KeySize,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        Ed25519KeyPair, RsaKeyPair,
+    },
 };
 use base64::{
     Engine,
@@ -23,23 +26,30 @@ use serde_json::{Value, json};
 
 use crate::support::clock;
 
-const ALGORITHMS: [Algorithm; 3] = [EdDSA, ES256, RS256];
+const ALGORITHMS: [Algorithm; 4] = [EdDSA, ES256, ES384, RS256];
 
 fn der(der: Pkcs8V1Der<'_>) -> Vec<u8> {
     der.as_ref().to_vec()
 }
 
 /// Takes long for RSA.
-static KEYS: LazyLock<[EncodingKey; 3]> = LazyLock::new(|| {
+static KEYS: LazyLock<[EncodingKey; 4]> = LazyLock::new(|| {
     let ed = Ed25519KeyPair::generate().unwrap().as_der().map(der);
-    let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-    let ec = ec.to_pkcs8v1().unwrap();
+    let [ec, ec384] = [
+        &ECDSA_P256_SHA256_FIXED_SIGNING,
+        &ECDSA_P384_SHA384_FIXED_SIGNING,
+    ]
+    .map(|algorithm| {
+        let pair = EcdsaKeyPair::generate(algorithm).unwrap();
+        pair.to_pkcs8v1().unwrap()
+    });
     let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
     let rsa = STANDARD.encode(rsa.as_der().map(der).unwrap());
     let rsa = format!("-----BEGIN PRIVATE KEY-----\n{rsa}\n-----END PRIVATE KEY-----\n");
     [
         EncodingKey::from_ed_der(&ed.unwrap()),
         EncodingKey::from_ec_der(ec.as_ref()),
+        EncodingKey::from_ec_der(ec384.as_ref()),
         EncodingKey::from_rsa_pem(rsa.as_bytes()).unwrap(),
     ]
 });
@@ -130,7 +140,7 @@ async fn a_key_verifies_no_algorithm_but_its_own() {
             }
         }
     }
-    assert_eq!(cases, 3 * 6 + 3 * 2 + 2 + 3);
+    assert_eq!(cases, 4 * 6 + 4 * 3 + 2 + 4);
     for algorithm in ["none", "None", "", "HS512", "RS1"] {
         let head = json!({"alg": algorithm, "typ": "at+jwt", "kid": name(EdDSA)});
         let (head, claims) = (head.to_string(), claims(&clock).to_string());
@@ -206,6 +216,13 @@ async fn keys_for_anything_else_are_not_used() {
                 panic!("an RSA key")
             };
             key.n.truncate(171);
+        }),
+        change(RS256, |jwk| {
+            // 1024 bits, with zeros at the front.
+            let AlgorithmParameters::RSA(key) = &mut jwk.algorithm else {
+                panic!("an RSA key")
+            };
+            key.n = format!("{}{}", "A".repeat(172), &key.n[..170]);
         }),
     ];
     for (algorithm, jwk) in cases {

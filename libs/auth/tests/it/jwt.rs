@@ -5,6 +5,8 @@ use serde_json::json;
 
 use crate::support::clock;
 
+const UNUSABLE: &str = "the subject or session of the access token is one that no header can name";
+
 #[tokio::test]
 async fn valid_tokens_pass_and_each_invalid_one_gets_its_reason() {
     let clock = clock();
@@ -39,19 +41,14 @@ async fn valid_tokens_pass_and_each_invalid_one_gets_its_reason() {
             json!({"aud": null}),
             "the access token is for another audience",
         ),
-        (json!({"sub": ""}), "the access token is not a JWT"),
         // The header that names the user would be lost, or name another one.
-        (
-            json!({"sub": "usr_1\r\nx: 1"}),
-            "the access token is not a JWT",
-        ),
-        (json!({"sub": " usr_1"}), "the access token is not a JWT"),
-        (
-            json!({"sub": "usr_1\u{a0}"}),
-            "the access token is not a JWT",
-        ),
-        (json!({"sid": "ses\t1"}), "the access token is not a JWT"),
-        (json!({"sid": ""}), "the access token is not a JWT"),
+        (json!({"sub": ""}), UNUSABLE),
+        (json!({"sub": "usr_1\r\nx: 1"}), UNUSABLE),
+        (json!({"sub": " usr_1"}), UNUSABLE),
+        (json!({"sub": "usr_1\u{a0}"}), UNUSABLE),
+        (json!({"sid": "ses\t1"}), UNUSABLE),
+        (json!({"sid": ""}), UNUSABLE),
+        (json!({"sub": null}), "the access token is not a JWT"),
         (json!({"exp": null}), "the access token is not a JWT"),
     ];
     for (claims, expected) in cases {

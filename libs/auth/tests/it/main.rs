@@ -5,5 +5,6 @@
 mod algorithms;
 mod clocks;
 mod fetching;
+mod issuers;
 mod jwt;
 mod support;

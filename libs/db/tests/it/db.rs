@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use quartet_common::principal::Principal;
 use quartet_db as db;
-use quartet_testing::TestDatabase;
+use quartet_testing::{TestDatabase, until_waiting};
 use sqlx::{
     PgPool,
     migrate::{Migration, MigrationType, Migrator},
@@ -67,19 +67,7 @@ async fn replicas_with_nothing_to_migrate_wait_for_each_other_to_the_end() {
     let revoke = "BEGIN; REVOKE INSERT ON core._sqlx_migrations FROM quartet_core";
     sqlx::raw_sql(revoke).execute(&mut admin).await.unwrap();
     let both_wait = async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while sqlx::query_scalar::<_, i64>(waiting)
-            .fetch_one(&mut admin)
-            .await
-            .unwrap()
-            < 2
-        {
-            sqlx::raw_sql("SELECT pg_stat_clear_snapshot()")
-                .execute(&mut admin)
-                .await
-                .unwrap();
-        }
+        until_waiting(&mut admin, 2).await;
         sqlx::raw_sql("ROLLBACK").execute(&mut admin).await.unwrap();
     };
     let migrate = || db::migrate(&steps, &settings, SCHEMA);

@@ -1,6 +1,5 @@
 //! Finds the server's programs on this machine.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::install;
+use crate::command::{directories, output};
 use crate::user::User;
 
 /// The oldest major version that Quartet runs on.
@@ -37,8 +37,8 @@ impl Programs {
         // A link on PATH leads to the directory of the other programs.
         let bin = initdb.parent()?.to_path_buf();
         bin.join("postgres").is_file().then_some(())?;
-        let output = Command::new(&initdb).arg("--version").output().ok()?;
-        let major = major_version(&String::from_utf8_lossy(&output.stdout))?;
+        let version = output(Command::new(&initdb).arg("--version")).ok()?;
+        let major = major_version(&version)?;
         (major >= OLDEST_MAJOR).then_some(Self { bin, major })
     }
 }
@@ -50,8 +50,7 @@ pub(crate) fn find_all(user: Option<&User>) -> Vec<Programs> {
         .chain([install::downloads()])
         .filter_map(|parent| fs::read_dir(parent).ok())
         .flat_map(|entries| entries.flatten().map(|version| version.path().join("bin")));
-    let mut found: Vec<Programs> = on_path()
-        .into_iter()
+    let mut found: Vec<Programs> = directories()
         .chain(versions)
         .filter(|bin| bin.join("initdb").exists())
         .filter(|bin| user.is_none_or(|user| user.reaches(bin)))
@@ -78,12 +77,6 @@ pub(crate) fn for_data(programs: &[Programs], data: &Path) -> Result<Programs> {
             data.display()
         )
     })
-}
-
-/// The directories on PATH.
-pub(crate) fn on_path() -> Vec<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).collect()
 }
 
 /// The major version in `initdb (PostgreSQL) 17.2 (Debian ...)`.

@@ -10,14 +10,15 @@ use anyhow::{Context as _, Result, bail};
 
 use super::programs::{self, Programs};
 use super::url::PostgresUrl;
+use crate::command::{directories, output};
 use crate::service::remove_settings;
 
 /// The client beside the server's programs, else the one on PATH, else any.
 pub(crate) fn find(beside: Option<&Programs>) -> Result<PathBuf> {
-    let mut directories: Vec<PathBuf> = beside.iter().map(|it| it.bin.clone()).collect();
-    directories.extend(programs::on_path());
-    directories.extend(programs::find_all(None).into_iter().map(|it| it.bin));
-    let mut programs = directories.iter().map(|directory| directory.join("psql"));
+    let beside = beside.map(|it| it.bin.clone()).into_iter();
+    let any = programs::find_all(None).into_iter().map(|it| it.bin);
+    let directories = beside.chain(directories()).chain(any);
+    let mut programs = directories.map(|directory| directory.join("psql"));
     programs.find(|program| program.is_file()).context(
         "psql was not found; install it (Debian, Ubuntu: `apt-get install postgresql-client`)",
     )
@@ -29,7 +30,7 @@ pub(crate) fn query(psql: &Path, url: &PostgresUrl, sql: &str) -> Result<String>
     let mut script = tempfile::tempfile().context("create a temporary file")?;
     script.write_all(sql.as_bytes())?;
     script.rewind()?;
-    run("psql", command, script)
+    output(command.stdin(script))
 }
 
 pub(crate) fn run_file(
@@ -46,7 +47,8 @@ pub(crate) fn run_file(
     if atomic {
         command.arg("--single-transaction");
     }
-    run(&name, command, script).map(drop)
+    let printed = output(command.stdin(script));
+    printed.map_or_else(|error| bail!("{name}: {error}"), |_| Ok(()))
 }
 
 fn command(psql: &Path, url: &PostgresUrl) -> Command {
@@ -63,15 +65,4 @@ fn command(psql: &Path, url: &PostgresUrl) -> Command {
         command.env("PGPASSWORD", password);
     }
     command
-}
-
-/// Runs psql on a script; `name` appears in the error, with all of its output.
-fn run(name: &str, mut command: Command, script: File) -> Result<String> {
-    let output = command.stdin(script).output().context("start psql")?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    bail!("{name} failed ({})\n{}", output.status, text.trim_end())
 }

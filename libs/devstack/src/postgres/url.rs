@@ -3,73 +3,59 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Result, ensure};
 use percent_encoding::percent_decode_str;
+use url::{Position, Url};
 
 /// A `postgres://` URL. `Debug` hides the password; only [`PostgresUrl::reveal`] shows it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PostgresUrl {
-    user: String,
-    /// Percent-encoded, as in the URL.
-    password: Option<String>,
-    /// Host and port.
-    host: String,
-    database: String,
-    /// The query, with the question mark.
-    parameters: String,
-}
+pub struct PostgresUrl(Url);
 
 impl PostgresUrl {
     /// Host and port, which may be printed.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.0[Position::BeforeHost..Position::AfterPort]
     }
 
-    pub fn database(&self) -> &str {
-        &self.database
+    pub fn database(&self) -> String {
+        decoded(self.0.path().trim_start_matches('/'))
     }
 
     #[must_use]
     pub fn with_database(&self, database: &str) -> Self {
-        let database = database.to_owned();
-        Self {
-            database,
-            ..self.clone()
-        }
+        let mut url = self.0.clone();
+        url.set_path(&format!("/{database}"));
+        Self(url)
     }
 
-    /// The same server as another user. Name and password must need no percent-encoding.
+    /// The same server as another user.
     #[must_use]
     pub fn with_user(&self, user: &str, password: &str) -> Self {
-        Self {
-            user: user.to_owned(),
-            password: Some(password.to_owned()),
-            ..self.clone()
-        }
+        let mut url = self.0.clone();
+        // Only a URL without a host cannot have a user.
+        let _ = url.set_username(user);
+        let _ = url.set_password(Some(password));
+        Self(url)
     }
 
     /// The URL with its password. Never print it.
     pub fn reveal(&self) -> String {
-        let password = self.password.as_ref();
-        self.format(&password.map(|it| format!(":{it}")).unwrap_or_default())
+        self.0.to_string()
     }
 
     /// The URL without its password.
     pub fn without_password(&self) -> String {
-        self.format("")
+        let mut url = self.0.clone();
+        let _ = url.set_password(None);
+        url.into()
     }
 
-    pub(crate) fn password(&self) -> Option<String> {
-        let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        self.password.as_deref().map(decode)
+    /// The password alone. Never print it.
+    pub fn password(&self) -> Option<String> {
+        self.0.password().map(decoded)
     }
+}
 
-    fn format(&self, password: &str) -> String {
-        let at = if self.user.is_empty() { "" } else { "@" };
-        let (user, host, database) = (&self.user, &self.host, &self.database);
-        format!(
-            "postgres://{user}{password}{at}{host}/{database}{}",
-            self.parameters
-        )
-    }
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 impl fmt::Debug for PostgresUrl {
@@ -84,28 +70,16 @@ impl FromStr for PostgresUrl {
     fn from_str(text: &str) -> Result<Self> {
         // The text may contain a password, so the message does not repeat it.
         const FORM: &str = "a Postgres URL looks like postgres://user@host:5432/name";
-        let (scheme, rest) = text.trim().split_once("://").context(FORM)?;
-        ensure!(["postgres", "postgresql"].contains(&scheme), FORM);
-        let (rest, parameters) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
-        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-        let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let (user, password) = match login.split_once(':') {
-            Some((user, password)) => (user, Some(password.to_owned())),
-            None => (login, None),
-        };
-        ensure!(!host.is_empty() || !parameters.is_empty(), FORM);
-        let database = if database.is_empty() {
-            "postgres"
-        } else {
-            database
-        };
-        Ok(Self {
-            user: user.to_owned(),
-            password,
-            host: host.to_owned(),
-            database: database.to_owned(),
-            parameters: parameters.to_owned(),
-        })
+        let mut url = Url::parse(text.trim()).ok().context(FORM)?;
+        let has_host = url.host_str().is_some_and(|host| !host.is_empty());
+        let is_postgres = ["postgres", "postgresql"].contains(&url.scheme());
+        ensure!(has_host && is_postgres, FORM);
+        // One spelling of both.
+        let _ = url.set_scheme("postgres");
+        if url.path().trim_matches('/').is_empty() {
+            url.set_path("/postgres");
+        }
+        Ok(Self(url))
     }
 }
 

@@ -1,6 +1,7 @@
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{PRIVATE, Server, sha256};
 
@@ -61,7 +62,7 @@ async fn a_directory_is_used_by_one_server() {
     let server = Server::start().await;
     server.put(PRIVATE, "k", b"hello").await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let second = quartet_devstore::serve(listener, server.options(), std::future::pending());
+    let second = quartet_devstore::serve(listener, server.options(), CancellationToken::new());
     let error = second.await.unwrap_err();
     assert!(
         error.to_string().contains("is in use by another server"),
@@ -77,7 +78,7 @@ async fn an_invalid_bucket_name_prevents_the_start() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut options = quartet_devstore::Options::new(directory.path(), "a", "s");
         options.buckets = vec![name.to_owned()];
-        let error = quartet_devstore::serve(listener, options, std::future::pending()).await;
+        let error = quartet_devstore::serve(listener, options, CancellationToken::new()).await;
         let error = error.unwrap_err();
         assert!(
             error.to_string().contains("not a valid bucket name"),

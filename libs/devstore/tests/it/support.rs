@@ -16,8 +16,8 @@ use s3s::crypto::{Checksum as _, Md5, Sha256};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) const ACCESS_KEY: &str = "access";
 pub(crate) const SECRET_KEY: &str = "secret-key";
@@ -30,7 +30,7 @@ pub(crate) struct Server {
     pub(crate) data: TempDir,
     pub(crate) http: reqwest::Client,
     change: fn(&mut Options),
-    stop: Option<oneshot::Sender<()>>,
+    stop: CancellationToken,
     running: Option<JoinHandle<std::io::Result<()>>>,
 }
 
@@ -45,7 +45,7 @@ impl Server {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             data: tempfile::tempdir().unwrap(),
             http: reqwest::Client::new(),
-            stop: None,
+            stop: CancellationToken::new(),
             running: None,
         };
         server.run().await;
@@ -55,15 +55,12 @@ impl Server {
     async fn run(&mut self) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async move {
-            let _ = stopped.await;
-        };
-        let options = self.options();
+        self.stop = CancellationToken::new();
         self.running = Some(tokio::spawn(quartet_devstore::serve(
-            listener, options, shutdown,
+            listener,
+            self.options(),
+            self.stop.clone(),
         )));
-        self.stop = Some(stop);
     }
 
     pub(crate) fn options(&self) -> Options {
@@ -76,7 +73,7 @@ impl Server {
 
     /// Stops the server and starts another on the same directory.
     pub(crate) async fn restart(&mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
+        self.stop.cancel();
         self.running.take().unwrap().await.unwrap().unwrap();
         self.run().await;
     }

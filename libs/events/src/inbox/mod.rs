@@ -15,13 +15,14 @@ mod stream;
 use std::{collections::HashSet, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
+use quartet_auth::signature::Signer;
 use quartet_common::{causes, clock::Clock};
 use quartet_db::{Rounds, rounds};
 use quartet_telemetry::{metrics::Metrics, panic_message};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 
-use crate::{dead_letters, event::Event, signature::Signer};
+use crate::{dead_letters, event::Event};
 use metrics::InboxMetrics;
 
 /// Where events are received, beside the API. The gateway has no route to it.

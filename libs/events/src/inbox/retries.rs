@@ -137,12 +137,12 @@ impl Inbox {
             None => Taken::Repeated,
         };
         if let Some(reason) = taken.reason() {
-            effect.undo().await?;
+            tx = effect.undo().await?;
             let tries = waiting.tries.unsigned_abs().saturating_add(1);
             let retry = self.failed(event, tries, tries >= MAX_TRIES, reason);
             store::put_back(&mut tx, waiting.position, &retry).await?;
         } else {
-            effect.keep().await?;
+            tx = effect.keep().await?;
             store::forget(&mut tx, waiting.position).await?;
         }
         tx.commit().await?;

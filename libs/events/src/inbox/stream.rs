@@ -13,13 +13,13 @@ use async_nats::jetstream::{
 use chrono::TimeDelta;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue};
+use quartet_auth::signature::NAMES;
 use quartet_jobs::{Job, Run, Runner};
 
 use super::{Inbox, retries::KeepError};
 use crate::{
     event::Event,
     nats::{self, Failed, Nats},
-    signature::NAMES,
 };
 
 /// Of requests to the server.

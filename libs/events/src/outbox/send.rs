@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use http::{StatusCode, header};
+use quartet_auth::signature::Signer;
 use quartet_common::clock::Clock;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use crate::{event::BATCH_TYPE, inbox::PATH, signature::Signer};
+use crate::{event::BATCH_TYPE, inbox::PATH};
 
 /// A longer response is none of a consumer of events.
 const MAX_RESPONSE_BYTES: usize = 512 * 1024;

@@ -11,6 +11,7 @@ use async_nats::{
     },
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use quartet_auth::signature::Signer;
 use quartet_common::clock::Clock;
 use tokio::sync::Mutex;
 
@@ -18,10 +19,7 @@ use super::{
     send::{EventFailure, Outcome},
     store::StoredEvent,
 };
-use crate::{
-    nats::{self, Failed, Nats},
-    signature::Signer,
-};
+use crate::nats::{self, Failed, Nats};
 
 /// How long a consumer that was deleted may stay away. The stream keeps nothing for it.
 const PREPARED_FOR: TimeDelta = TimeDelta::minutes(1);

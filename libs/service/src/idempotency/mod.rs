@@ -43,6 +43,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
+use http::request::Parts;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{
     clock::Clock,
@@ -59,6 +60,7 @@ pub use request::HEADER;
 use request::{key, principal, read};
 use seal::Fingerprint;
 use slot::Slot;
+pub use slot::undone;
 
 /// What the layer needs; use it with `axum::middleware::from_fn_with_state(state, idempotent)`.
 #[derive(Clone)]
@@ -94,42 +96,69 @@ pub async fn idempotent(
         return Ok(next.run(request).await);
     };
     let (mut parts, bytes) = read(request).await?;
-    let slot = Arc::new(Slot {
-        db: state.db.clone(),
-        clock: state.clock.clone(),
-        principal: principal(&state.verifier, &parts).await?,
-        key,
-        fingerprints: state
-            .hash_keys
-            .iter()
-            .map(|key| Fingerprint::new(key, &parts, &bytes))
-            .collect(),
-        claim: state.clock.uuid_v7(),
-        kept: AtomicBool::new(false),
-        lost: AtomicBool::new(false),
-    });
+    let slot = state.slot(key, &parts, &bytes).await?;
     parts.extensions.insert(Arc::clone(&slot));
     let request = Request::from_parts(parts, Body::from(bytes));
-    let run = run(slot, request, next, state.time_limit);
-    match detached(&state.detached, run).await {
-        Ok(response) => response,
-        // To the layer that makes problems of panics.
-        Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
-        Err(canceled) => Err(Problem::unavailable(canceled)),
+    state.finish(slot, next.run(request)).await
+}
+
+impl Idempotency {
+    /// Does the work of a request, whose head and body these are, or returns the response that is kept
+    /// for its key. For handlers that know only after reading the body whether a key counts. The key is
+    /// free again after a response that is an error or [`undone`].
+    ///
+    /// # Errors
+    /// As [`idempotent`].
+    pub async fn once<F>(&self, parts: &Parts, body: &[u8], work: F) -> Result<Response, Problem>
+    where
+        F: Future<Output = Response> + Send + 'static,
+    {
+        match key(&parts.headers)? {
+            None => Ok(work.await),
+            Some(key) => self.finish(self.slot(key, parts, body).await?, work).await,
+        }
+    }
+
+    async fn slot(&self, key: String, parts: &Parts, body: &[u8]) -> Result<Arc<Slot>, Problem> {
+        let hash_keys = self.hash_keys.iter();
+        Ok(Arc::new(Slot {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            principal: principal(&self.verifier, parts).await?,
+            key,
+            fingerprints: hash_keys
+                .map(|key| Fingerprint::new(key, parts, body))
+                .collect(),
+            claim: self.clock.uuid_v7(),
+            kept: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+        }))
+    }
+
+    async fn finish<F>(&self, slot: Arc<Slot>, work: F) -> Result<Response, Problem>
+    where
+        F: Future<Output = Response> + Send + 'static,
+    {
+        let run = run(slot, work, self.time_limit);
+        match detached(&self.detached, run).await {
+            Ok(response) => response,
+            // To the layer that makes problems of panics.
+            Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
+            Err(canceled) => Err(Problem::unavailable(canceled)),
+        }
     }
 }
 
 /// Claims the key, does the work and settles the key, whatever becomes of the client.
 async fn run(
     slot: Arc<Slot>,
-    request: Request,
-    next: Next,
+    work: impl Future<Output = Response>,
     time_limit: Duration,
 ) -> Result<Response, Problem> {
     if let Some(kept) = slot.claim().await? {
         return Ok(kept);
     }
-    let work = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let work = AssertUnwindSafe(work).catch_unwind();
     match tokio::time::timeout(time_limit, slot.hold(work)).await {
         Ok(None) => Err(Problem::not_now(&kinds::REQUEST_IN_FLIGHT)),
         Ok(Some(Ok(response))) => slot.settle(response).await,

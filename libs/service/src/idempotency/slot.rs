@@ -77,6 +77,17 @@ pub(super) struct StoredResponse<'a> {
 #[error("a kept response is unreadable")]
 struct UnreadableResponse;
 
+/// Marks the response to work that has changed nothing.
+#[derive(Clone)]
+struct Undone;
+
+/// The response to work that has changed nothing: the key may be used again.
+#[must_use]
+pub fn undone(mut response: Response) -> Response {
+    response.extensions_mut().insert(Undone);
+    response
+}
+
 /// A row of the table.
 #[derive(sqlx::FromRow)]
 struct SlotRow {
@@ -247,7 +258,9 @@ impl Slot {
 
     /// Keeps the response of a success, unless the work did so itself; frees the key after an error.
     pub(super) async fn settle(&self, response: Response) -> Result<Response, Problem> {
-        if response.status().is_server_error() || response.extensions().get::<Problem>().is_some() {
+        let extensions = response.extensions();
+        let failed = extensions.get::<Problem>().is_some() || extensions.get::<Undone>().is_some();
+        if failed || response.status().is_server_error() {
             self.free().await;
             if self.lost.load(Ordering::Relaxed) {
                 return Err(Problem::not_now(&kinds::REQUEST_IN_FLIGHT));

@@ -35,6 +35,10 @@ pub struct AccessLine<'a> {
     /// The replica that was asked last.
     pub upstream: Option<SocketAddr>,
     pub upstream_duration: Option<Duration>,
+    /// Attempts after the first one.
+    pub retries: Option<u32>,
+    /// What a response cache did.
+    pub cache: Option<&'a str>,
     /// Of the response body.
     pub bytes: Option<u64>,
     pub db_statements: Option<u32>,
@@ -64,6 +68,8 @@ impl Default for AccessLine<'_> {
             client: None,
             upstream: None,
             upstream_duration: None,
+            retries: None,
+            cache: None,
             bytes: None,
             db_statements: None,
             db_duration: None,
@@ -115,6 +121,10 @@ impl AccessLine<'_> {
         if let Some(duration) = self.upstream_duration {
             line.milliseconds("upstream_ms", duration);
         }
+        if let Some(retries) = self.retries {
+            line.integer("retries", retries);
+        }
+        line.optional_text("cache", self.cache);
         if let Some(bytes) = self.bytes {
             line.integer("bytes", bytes);
         }
@@ -156,6 +166,7 @@ mod tests {
             client: Some([192, 0, 2, 7].into()),
             upstream: Some(([10, 0, 0, 1], 8082).into()),
             upstream_duration: Some(Duration::from_millis(1)),
+            retries: Some(2),
             bytes: Some(17),
             db_statements: Some(3),
             db_duration: Some(Duration::from_micros(2500)),
@@ -175,7 +186,7 @@ mod tests {
                 r#""route":"/v1/media/*","caller_id":"usr_1","token_kind":"client","#,
                 r#""client_id":"cli","operation":"query","operation_name":"Mine","#,
                 r#""client":"192.0.2.7","#,
-                r#""upstream":"10.0.0.1:8082","upstream_ms":1.0,"bytes":17,"db_statements":3,"db_ms":2.5,"#,
+                r#""upstream":"10.0.0.1:8082","upstream_ms":1.0,"retries":2,"bytes":17,"db_statements":3,"db_ms":2.5,"#,
                 r#""code":"upstream_failed","error":"connection reset"}"#,
                 "\n"
             )

@@ -5,4 +5,5 @@ mod kills;
 mod logs;
 mod pooler;
 mod queue;
+mod schema;
 mod support;

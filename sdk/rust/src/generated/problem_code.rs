@@ -82,6 +82,8 @@ pub enum ProblemCode {
     TimedOut,
     /// `too_many_attempts`: Too many failed attempts.
     TooManyAttempts,
+    /// `too_many_files`: Too many files of one upload.
+    TooManyFiles,
     /// `unauthenticated`: Authentication required.
     Unauthenticated,
     /// `unavailable`: Service unavailable.
@@ -145,6 +147,7 @@ impl ProblemCode {
             Self::StoreUnavailable => "store_unavailable",
             Self::TimedOut => "timed_out",
             Self::TooManyAttempts => "too_many_attempts",
+            Self::TooManyFiles => "too_many_files",
             Self::Unauthenticated => "unauthenticated",
             Self::Unavailable => "unavailable",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -200,6 +203,7 @@ impl From<&str> for ProblemCode {
             "store_unavailable" => Self::StoreUnavailable,
             "timed_out" => Self::TimedOut,
             "too_many_attempts" => Self::TooManyAttempts,
+            "too_many_files" => Self::TooManyFiles,
             "unauthenticated" => Self::Unauthenticated,
             "unavailable" => Self::Unavailable,
             "unsupported_media_type" => Self::UnsupportedMediaType,

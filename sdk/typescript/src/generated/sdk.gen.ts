@@ -267,7 +267,8 @@ export const queryGraphql = <ThrowOnError extends boolean = true>(options: Optio
  * Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
  * checked against limits of size, depth, aliases and cost before they are executed. Errors are in
  * the response body, each with a stable `extensions.code`; errors of single fields leave the
- * status at 200.
+ * status at 200. A mutation is executed once for each `Idempotency-Key`, unless all that it was to
+ * change has failed; other operations ignore the header.
  */
 export const executeGraphql = <ThrowOnError extends boolean = true>(options: Options<ExecuteGraphqlData, ThrowOnError>): RequestResult<ExecuteGraphqlResponses, ExecuteGraphqlErrors, ThrowOnError, 'data'> => options.client.post<ExecuteGraphqlResponses, ExecuteGraphqlErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',

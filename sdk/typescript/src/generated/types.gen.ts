@@ -1792,6 +1792,12 @@ export type QueryGraphqlResponse = QueryGraphqlResponses[keyof QueryGraphqlRespo
 
 export type ExecuteGraphqlData = {
     body: GraphQlRequest;
+    headers?: {
+        /**
+         * Makes retries safe: for 24 hours, the same key with the same body returns the same response. 1 to 255 visible ASCII characters; use a new key for each different request.
+         */
+        'Idempotency-Key'?: string;
+    };
     path?: never;
     query?: never;
     url: '/v1/links/graphql';
@@ -1824,6 +1830,10 @@ export type ExecuteGraphqlErrors = {
      */
     408: Problem;
     /**
+     * The first mutation with this idempotency key has not been completed yet
+     */
+    409: GraphQlResponse;
+    /**
      * - `body_too_large`: Request body too large
      */
     413: Problem;
@@ -1831,6 +1841,10 @@ export type ExecuteGraphqlErrors = {
      * - `unsupported_media_type`: Unsupported media type
      */
     415: Problem;
+    /**
+     * A different mutation was sent with this idempotency key within the last 24 hours
+     */
+    422: GraphQlResponse;
     /**
      * The operation costs more than the user has left of the quota in `RateLimit-Policy`
      *
@@ -2316,6 +2330,7 @@ export type CompleteUploadErrors = {
     /**
      * - `asset_failed`: Upload rejected
      * - `not_uploaded`: File not uploaded yet
+     * - `too_many_files`: Too many files of one upload
      */
     409: Problem;
     /**

@@ -2,6 +2,7 @@
 
 mod document;
 mod keys;
+mod revocations;
 mod sessions;
 mod users;
 
@@ -31,6 +32,7 @@ fn routes() -> OpenApiRouter<AppState> {
 
 /// The routes, ready to be served.
 pub(crate) fn router(state: AppState) -> Router {
+    let revocations = revocations::router(&state);
     let idempotency = from_fn_with_state(state.idempotency(), idempotent);
     idempotent_routes()
         .route_layer(idempotency)
@@ -38,4 +40,5 @@ pub(crate) fn router(state: AppState) -> Router {
         .split_for_parts()
         .0
         .with_state(state)
+        .merge(revocations)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use quartet_common::clock::Clock;
-use quartet_events::Outbox;
+use quartet_events::{Outbox, Signer};
 use quartet_service::Base;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) db: PgPool,
     pub(crate) metrics: CoreMetrics,
     pub(crate) events: Outbox,
+    /// Verifies requests of other parts of Quartet. `None`: there is no secret.
+    pub(crate) signer: Option<Signer>,
     pub(crate) hasher: Hasher,
     pub(crate) keys: SigningKeys,
     pub(crate) master_key: MasterKey,
@@ -40,11 +42,13 @@ impl Context {
             &config.keys.previous_master_key_bytes()?,
         );
         let delivery = config.events.delivery()?;
+        let signer = delivery.signer.clone();
         let (db, clock) = (base.db.clone(), base.clock.clone());
         let events = Outbox::new("core", delivery, db, clock, &base.metrics)
             .context("events cannot be sent")?;
         Ok(Self {
             events,
+            signer,
             hasher: Hasher::new(&config.passwords, &metrics)?,
             keys: SigningKeys::new(
                 Arc::clone(&config),

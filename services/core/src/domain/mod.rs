@@ -2,6 +2,7 @@
 
 pub(crate) mod context;
 pub(crate) mod crypto;
+pub(crate) mod revocations;
 pub(crate) mod sessions;
 pub(crate) mod throttle;
 pub(crate) mod users;

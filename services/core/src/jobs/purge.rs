@@ -8,9 +8,10 @@ use quartet_worker::Task;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    domain::revocations::retention,
     error::Error,
     state::AppState,
-    store::{sessions, throttles, users},
+    store::{revocations, sessions, throttles, users},
 };
 
 /// Every minute.
@@ -36,12 +37,14 @@ pub(super) async fn run(state: &AppState) -> Result<(), Error> {
     let ended = before(settings.ended_sessions_seconds);
     let deleted = before(settings.deleted_users_seconds);
     let forgotten = before(ctx.config.throttle.forget_after_seconds);
+    let followed = now - retention(&ctx.config);
     let rounds = Rounds {
         db: &ctx.db,
         limit: i64::from(settings.batch),
         stopping: &stopping,
     };
     rounds!(rounds, |db, limit| sessions::purge(db, ended, limit));
+    rounds!(rounds, |db, limit| revocations::purge(db, followed, limit));
     rounds!(rounds, |db, limit| users::purge(db, deleted, limit));
     rounds!(rounds, |db, limit| throttles::purge(db, forgotten, limit));
     rounds!(rounds, |db, limit| idempotency::purge(db, now, limit));

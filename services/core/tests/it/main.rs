@@ -14,6 +14,7 @@ mod login;
 mod logs;
 mod races;
 mod refresh;
+mod revocations;
 mod rotation;
 mod sessions;
 mod settings;

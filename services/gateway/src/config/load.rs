@@ -10,7 +10,15 @@ use super::{Config, DEFAULTS, model::Model, validate::validate};
 
 const SCHEMA: Schema<'static> = Schema {
     defaults: &[DEFAULTS],
-    open_tables: &["upstreams", "limits", "routes"],
+    open_tables: &[
+        "issuers",
+        "upstreams",
+        "limits",
+        "lookups",
+        "caches",
+        "cors",
+        "routes",
+    ],
     shipped: Some("shipped_routes"),
 };
 
@@ -118,6 +126,6 @@ mod tests {
             true
         };
         let bounded = rows.iter().filter(|row| is_bounded(row)).count();
-        assert_eq!(bounded, 7);
+        assert_eq!(bounded, 15);
     }
 }

@@ -1,17 +1,29 @@
 //! The configuration: TOML text -> [`model`] as written -> [`Config`], which is valid.
 
+pub(crate) mod addresses;
 pub(crate) mod load;
+pub(crate) mod lookups;
 pub(crate) mod model;
 pub(crate) mod restart;
+mod upstreams;
 mod validate;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use http::HeaderValue;
+use http::HeaderName;
+use quartet_auth::jwt::IssuerSettings;
 use quartet_common::{config::Settings, net::TrustedProxies};
+use secrecy::SecretString;
 
-use crate::routing::RouteTable;
-pub(crate) use model::Balance;
+use crate::{
+    cache::CacheSettings,
+    routing::{ClaimHeader, OnStoreError, RouteTable, SecurityHeaders},
+};
+use lookups::LookupConfig;
+pub(crate) use upstreams::{
+    Balancing, ClientIdentity, HashBy, HealthCheck, HealthProbe, Host, LoadLimits, MAX_WEIGHT, Tls,
+    UpstreamConfig, UpstreamTarget,
+};
 
 /// Every setting with its default and its documentation.
 pub const DEFAULTS: &str = include_str!("../../default.toml");
@@ -24,56 +36,34 @@ pub(crate) struct Config {
     /// Every setting, to find those that a reload changes.
     pub(crate) settings: Settings,
     pub(crate) trusted_proxies: TrustedProxies,
+    /// `[jwt]` first, if it is used.
+    pub(crate) issuers: Vec<IssuerConfig>,
     pub(crate) upstreams: Vec<UpstreamConfig>,
     pub(crate) limits: Vec<Limit>,
+    pub(crate) lookups: Vec<LookupConfig>,
+    /// Of responses to requests that match no route.
+    pub(crate) security_headers: Option<Arc<SecurityHeaders>>,
+    /// `None`: every process counts for itself.
+    pub(crate) limit_store: Option<StoreConfig>,
+    pub(crate) caches: Vec<CacheSettings>,
     pub(crate) routes: RouteTable,
 }
 
-/// A set of replicas, and how they are connected to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UpstreamConfig {
+/// An issuer of access tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct IssuerConfig {
+    /// `jwt`, or the name of its table.
     pub(crate) name: Arc<str>,
-    pub(crate) targets: Vec<UpstreamTarget>,
-    /// The `Host` header for replicas; `None` keeps the client's.
-    pub(crate) host: Option<HeaderValue>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) idle_timeout: Duration,
-    /// For each replica.
-    pub(crate) max_idle_connections: usize,
-    pub(crate) retries: u32,
-    pub(crate) retry_budget_percent: u32,
-    pub(crate) min_eject: Duration,
-    pub(crate) max_eject: Duration,
-    pub(crate) balance: Balance,
-    /// `None`: connections are plain.
-    pub(crate) tls: Option<Tls>,
-    pub(crate) openapi: Option<String>,
+    pub(crate) settings: IssuerSettings,
+    /// Headers that upstreams get of its tokens.
+    pub(crate) headers: Vec<ClaimHeader>,
 }
 
-/// How the certificate of an upstream is verified, and what is offered to it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Tls {
-    /// That the certificate must have.
-    pub(crate) server_name: String,
-    /// Certificates in DER. `None`: the authorities that the system trusts.
-    pub(crate) authorities: Option<Vec<Vec<u8>>>,
-    /// HTTP/2 is offered beside HTTP/1.1.
-    pub(crate) http2: bool,
-}
-
-/// One configured address, literal or to be resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UpstreamTarget {
-    pub(crate) host: Host,
-    pub(crate) port: u16,
-    /// Requests that each of its replicas receives in a round.
-    pub(crate) weight: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Host {
-    Ip(IpAddr),
-    Name(String),
+impl IssuerConfig {
+    /// Whether this is `[jwt]`, whose sessions core knows.
+    pub(crate) fn is_default(&self) -> bool {
+        *self.name == *"jwt"
+    }
 }
 
 /// At most `requests` in any `window`.
@@ -82,4 +72,62 @@ pub(crate) struct Limit {
     pub(crate) name: Arc<str>,
     pub(crate) requests: u32,
     pub(crate) window: Duration,
+    /// Maximum number at once; `None`: all of them.
+    pub(crate) burst: Option<u32>,
+    /// The first that a request has says whose it is.
+    pub(crate) keys: Arc<[LimitKey]>,
+    /// Routes do not share the counter.
+    pub(crate) is_per_route: bool,
+    pub(crate) on_store_error: OnStoreError,
+}
+
+/// What says whose a request is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LimitKey {
+    User,
+    /// The session of the token, or the token.
+    Token,
+    /// The client that the token was issued to.
+    ApiKey,
+    ClientIp,
+    Header(HeaderName),
+}
+
+/// A Redis or Valkey in which the replicas of the gateway count together.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreConfig {
+    pub(crate) place: StorePlace,
+    /// In PEM. `None`: the authorities that the system trusts.
+    pub(crate) authorities: Option<String>,
+    pub(crate) database: u32,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<SecretString>,
+    pub(crate) sentinel_username: Option<String>,
+    pub(crate) sentinel_password: Option<SecretString>,
+    pub(crate) key_prefix: String,
+    pub(crate) key_secret: Option<SecretString>,
+    /// Of one call.
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    /// After this number in a row, the store is not asked any more.
+    pub(crate) max_failures: u32,
+    pub(crate) max_denied_keys: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StorePlace {
+    Single(StoreServer),
+    Sentinel {
+        sentinels: Vec<StoreServer>,
+        master_name: String,
+    },
+    /// Some of its nodes.
+    Cluster(Vec<StoreServer>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoreServer {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: bool,
 }

@@ -4,7 +4,7 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 24] = [
+const RELOADED: [&str; 36] = [
     "shipped_routes",
     "server.http2",
     "server.max_http2_streams",
@@ -25,10 +25,22 @@ const RELOADED: [&str; 24] = [
     "discovery.timeout_ms",
     "documents",
     "jwt",
+    "issuers",
+    "revocations",
     "telemetry.log",
     "defaults",
     "upstreams",
     "limits",
+    "lookups",
+    "server.client_header",
+    "server.send_forwarded",
+    "server.fault_injection",
+    "security_headers",
+    "maintenance",
+    "health",
+    "cors",
+    "rate_limit_store",
+    "caches",
 ];
 const ROUTES: &str = "routes";
 
@@ -75,7 +87,15 @@ mod tests {
     fn settings(file: &str) -> Settings {
         let schema = Schema {
             defaults: &[DEFAULTS],
-            open_tables: &["upstreams", "limits", "routes"],
+            open_tables: &[
+                "issuers",
+                "upstreams",
+                "limits",
+                "lookups",
+                "caches",
+                "cors",
+                "routes",
+            ],
             shipped: None,
         };
         let file = (std::path::Path::new("test.toml"), file);

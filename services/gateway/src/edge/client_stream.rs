@@ -18,21 +18,26 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, header};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
 };
+use pingora::proxy::Session;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
 };
 
-use super::{chunks::Chunks, date::OriginDate, gather::PendingWrites, reply::LINGER};
+use super::{chunks::Chunks, date::OriginDate, gather::PendingWrites};
+
+/// Time for the rest of a request after an early response.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// How much of the next requests is read while one is served.
 const AHEAD_BYTES: usize = 8 * 1024;
@@ -337,3 +342,12 @@ impl GetSocketDigest for ClientStream {
 }
 
 impl Peek for ClientStream {}
+
+/// pingora would replace it; with HTTP/2 it does not.
+pub(super) fn keep_date(session: &Session, headers: &HeaderMap) {
+    let stream = session.stream().map(|stream| (**stream).as_any());
+    let stream = stream.and_then(|stream| stream.downcast_ref::<ClientStream>());
+    if let (Some(stream), Some(date)) = (stream, headers.get(header::DATE)) {
+        stream.keep_date(date);
+    }
+}

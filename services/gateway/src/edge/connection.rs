@@ -1,13 +1,19 @@
 //! One client connection: reads and checks request heads, then hands them to the proxy.
 
-use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use pingora::{
     apps::{HttpServerApp, ServerApp},
     protocols::{
-        ALPN, GetSocketDigest as _, Stream, http::ServerSession, l4::stream::Stream as L4,
+        ALPN, GetSocketDigest as _, SocketDigest, Stream, http::ServerSession,
+        l4::stream::Stream as L4,
     },
     proxy::HttpProxy,
     server::ShutdownWatch,
@@ -19,12 +25,13 @@ use super::{
     direct::{DirectConnection, Served, Tunnel},
     http2,
     proxy::Edge,
+    proxy_header,
     reply::{self, RejectedHead},
     request_head::{HeadLimits, ReadHead},
 };
 use crate::{
     error,
-    listener::{Caps, OpenConnection},
+    listener::{Caps, Full, OpenConnection},
     snapshot::Snapshot,
     state::State,
 };
@@ -47,12 +54,26 @@ impl ServerApp for ConnectionHandler {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         self.state.pulse.start();
-        let client = peer_ip(stream.get_socket_digest().as_deref());
+        let is_proxied = local(stream.get_socket_digest())
+            .is_some_and(|local| self.state.expects_proxy_header(local));
+        // Whose connection it is, such a proxy says first.
+        let client = peer_ip(stream.get_socket_digest().as_deref()).filter(|_| !is_proxied);
         let open = self.admit(client);
         let (handler, shutdown) = (Arc::clone(self), shutdown.clone());
         // That of pingora would keep the state of a TLS handshake for as long as the connection is
         // open.
-        tokio::spawn(async move { handler.serve(stream, open, &shutdown).await });
+        tokio::spawn(async move {
+            let (stream, open) = match open {
+                Ok(open) if is_proxied => {
+                    let Some(known) = Box::pin(handler.receive_client(stream, open)).await else {
+                        return;
+                    };
+                    known
+                }
+                open => (stream, open),
+            };
+            handler.serve(stream, open, &shutdown).await;
+        });
         None
     }
 
@@ -90,6 +111,45 @@ impl ConnectionHandler {
         }
     }
 
+    /// The connection of the client that the PROXY header names. `None`: it is closed.
+    async fn receive_client(
+        &self,
+        stream: Stream,
+        mut open: OpenConnection,
+    ) -> Option<(Stream, Result<OpenConnection, Box<RejectedHead>>)> {
+        let snapshot = self.state.snapshot();
+        let proxy = peer_ip(stream.get_socket_digest().as_deref())?;
+        let mut stream = stream.into_any().downcast::<L4>().ok()?;
+        let received = if snapshot.config.trusted_proxies.contains(proxy) {
+            proxy_header::receive(&mut stream, snapshot.header_timeout()).await
+        } else {
+            Err(Some("the peer is not in server.trusted_proxies".to_owned()))
+        };
+        if let Err(error) = received {
+            if let Some(error) = error {
+                self.refuse_proxy(proxy, &error, &snapshot);
+            }
+            return None;
+        }
+        let client = peer_ip(stream.get_socket_digest().as_deref());
+        let client = client.filter(|&client| !snapshot.config.trusted_proxies.contains(client));
+        let per_client = snapshot.config.model.server.max_connections_per_client;
+        let counted = match client {
+            Some(client) => open.count_for(client, per_client),
+            None => Ok(()),
+        };
+        let open = counted.map(|()| open).map_err(|full| self.full(full));
+        Some((stream, open))
+    }
+
+    fn refuse_proxy(&self, peer: IpAddr, error: &str, snapshot: &Snapshot) {
+        self.state.metrics.connections_refused("proxy_header").inc();
+        let lines = snapshot.config.model.server.refused_log_lines_per_second;
+        if self.state.refusals.may_log(lines) {
+            tracing::warn!(target: "quartet", %peer, error, "a connection was closed");
+        }
+    }
+
     /// # Errors
     /// When there are too many connections, in all or of this client.
     fn admit(&self, peer: Option<IpAddr>) -> Result<OpenConnection, Box<RejectedHead>> {
@@ -101,10 +161,13 @@ impl ConnectionHandler {
         };
         // A proxy's connections carry the requests of many clients.
         let client = peer.filter(|&peer| !snapshot.config.trusted_proxies.contains(peer));
-        self.state.connections.open(client, caps).map_err(|full| {
-            self.state.metrics.connections_refused(full.name()).inc();
-            Box::new(RejectedHead::of(error::too_many_connections()))
-        })
+        let open = self.state.connections.open(client, caps);
+        open.map_err(|full| self.full(full))
+    }
+
+    fn full(&self, full: Full) -> Box<RejectedHead> {
+        self.state.metrics.connections_refused(full.name()).inc();
+        Box::new(RejectedHead::of(error::too_many_connections()))
     }
 
     /// Serves one request after the other until the connection ends, or is one of another protocol.
@@ -171,12 +234,13 @@ impl ConnectionHandler {
     }
 
     fn speaks_http2(&self, stream: &ClientStream) -> bool {
-        let socket = stream.get_socket_digest();
-        let local = socket
-            .as_ref()
-            .and_then(|socket| socket.local_addr()?.as_inet());
-        local.is_some_and(|local| self.state.speaks_http2(*local))
+        local(stream.get_socket_digest()).is_some_and(|local| self.state.speaks_http2(local))
     }
+}
+
+/// The address of the listener that accepted a connection.
+fn local(socket: Option<Arc<SocketDigest>>) -> Option<SocketAddr> {
+    socket?.local_addr()?.as_inet().copied()
 }
 
 fn limits(snapshot: &Snapshot, first: bool) -> HeadLimits {

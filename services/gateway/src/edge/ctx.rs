@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderName, HeaderValue, Method, Version, request::Parts};
+use http::{HeaderName, Method, Version, request::Parts};
 use pingora::protocols::SocketDigest;
 use quartet_common::{
     net::client_ip,
@@ -14,14 +14,19 @@ use quartet_common::{
 };
 use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
 
+use super::try_timeout::TryLease;
 use crate::{
-    policy::{Flow, PolicyContext, ResponseHead},
+    config::model::ClientHeader,
+    policy::{
+        Edit, Flow, PolicyContext, ResponseHead,
+        headers::{FORWARDED_PREFIX, Origin, ReportedConnection},
+    },
     reply::GatewayResponse,
-    request::{Headers, RequestFacts, RequestTarget, WebSocket},
-    routing::{PathPattern, Route},
+    request::{Headers, RequestFacts, WebSocket, client_by_forwarded},
+    routing::{MatchedRoute, Route},
     snapshot::Snapshot,
     state::State,
-    upstream::{BalanceKey, Lease, Upstream},
+    upstream::{BalanceKey, Lease, Permit, RequestCopy, Upstream},
 };
 
 /// What a trusted proxy may say about a request.
@@ -65,6 +70,13 @@ impl<'r> ReceivedHead<'r> {
     }
 }
 
+/// The other end of a client's connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    pub(super) ip: Option<IpAddr>,
+    pub(super) tls: bool,
+}
+
 /// One request. Created when its head has been read, dropped after `logging`.
 pub(super) struct Ctx {
     pub(super) snapshot: Arc<Snapshot>,
@@ -73,6 +85,8 @@ pub(super) struct Ctx {
     pub(super) trace: ServerTrace,
     pub(super) client_ip: IpAddr,
     pub(super) peer_is_trusted: bool,
+    /// What a trusted proxy calls the host that the client asked for.
+    pub(super) reported_host: Option<String>,
     /// The request is the handshake of a WebSocket.
     pub(super) upgrade: bool,
     /// The response may be silent for as long as the route's `stream_timeout` allows. Never decided
@@ -81,6 +95,10 @@ pub(super) struct Ctx {
     pub(super) matched: Option<MatchedRoute>,
     pub(super) policy: PolicyContext,
     pub(super) attempts: Attempts,
+    /// For the mirror of the route, until it is sent.
+    pub(super) copy: Option<Box<RequestCopy>>,
+    /// What is sent in place of the upstream's response, on the general path.
+    pub(super) instead: Option<Box<GatewayResponse>>,
     /// What a policy answered to the request body.
     pub(super) refusal: Option<Box<GatewayResponse>>,
     /// When a part of the request body was received last.
@@ -92,35 +110,22 @@ pub(super) struct Ctx {
     pub(super) active: Option<ActiveRequest>,
 }
 
-/// The route, which of its patterns matched, and the one spelling of what was matched.
-pub(super) struct MatchedRoute {
-    pub(super) route: Arc<Route>,
-    pub(super) pattern: Arc<PathPattern>,
-    /// Path and query to forward. `None`: those of the request are in the one spelling.
-    pub(super) target: Option<String>,
-    /// The `Host` to forward. `None`: that of the request is in the one spelling.
-    pub(super) host: Option<HeaderValue>,
-}
-
-impl MatchedRoute {
-    /// The path that was matched.
-    pub(super) fn path<'m>(&'m self, head: ReceivedHead<'m>) -> &'m str {
-        let target = self
-            .target
-            .as_deref()
-            .map(|target| RequestTarget::split(target).path);
-        target.unwrap_or(head.path)
-    }
-}
-
 /// Attempts to reach a replica.
 #[derive(Default)]
 pub(super) struct Attempts {
     pub(super) upstream: Option<Arc<Upstream>>,
-    /// Of the user, or the client IP, if replicas are chosen by it.
+    /// If replicas are chosen by it.
     pub(super) key: BalanceKey,
     /// Of the last attempt.
     pub(super) current: Option<Lease>,
+    /// Its address.
+    pub(super) address: Option<SocketAddr>,
+    /// The request counts among those in flight of an upstream that bounds them.
+    pub(super) permit: Option<Permit>,
+    /// The connection of the attempt, if it has a time-out of its own, on the general path.
+    pub(super) slot: Option<TryLease>,
+    /// Before the next attempt.
+    pub(super) pause: Option<Duration>,
     /// Not to be tried again for this request.
     pub(super) tried: Vec<SocketAddr>,
     pub(super) retries: u32,
@@ -146,11 +151,14 @@ impl Ctx {
             trace: ServerTrace::default(),
             client_ip: Ipv4Addr::UNSPECIFIED.into(),
             peer_is_trusted: false,
+            reported_host: None,
             upgrade: false,
             streaming: false,
             matched: None,
             policy: PolicyContext::default(),
             attempts: Attempts::default(),
+            copy: None,
+            instead: None,
             refusal: None,
             body_at: None,
             head_after: None,
@@ -159,18 +167,46 @@ impl Ctx {
         }
     }
 
+    /// That of a request which revalidates what this one was answered with. `policy`: what is to be
+    /// forwarded.
+    pub(super) fn for_refresh(&self, policy: PolicyContext, state: &State) -> Self {
+        let id = RequestId::generate(&state.clock);
+        let trace = ServerTrace::start(&http::HeaderMap::new(), &Method::GET, id.as_str());
+        Self {
+            request_id: Some(id),
+            trace,
+            client_ip: self.client_ip,
+            peer_is_trusted: self.peer_is_trusted,
+            reported_host: self.reported_host.clone(),
+            matched: self.matched.clone(),
+            policy,
+            attempts: Attempts {
+                upstream: self.attempts.upstream.clone(),
+                key: self.attempts.key,
+                ..Attempts::default()
+            },
+            ..Self::new(Arc::clone(&self.snapshot))
+        }
+    }
+
     /// Determines the client, and gives the request an id and a place in a trace.
-    pub(super) fn identify(&mut self, head: ReceivedHead<'_>, peer: Option<IpAddr>, state: &State) {
+    pub(super) fn identify(&mut self, head: ReceivedHead<'_>, peer: Peer, state: &State) {
         let trusted = &self.snapshot.config.trusted_proxies;
-        let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()).to_canonical();
-        self.peer_is_trusted = trusted.contains(peer);
+        let address = peer.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let address = address.to_canonical();
+        self.peer_is_trusted = trusted.contains(address);
+        self.policy.is_secure = peer.tls;
         // An untrusted client must not decide what is recorded, nor under which trace.
         let reported = if self.peer_is_trusted {
             head.headers.only(&REPORTED)
         } else {
             http::HeaderMap::new()
         };
-        self.client_ip = client_ip(&reported, peer, trusted);
+        self.client_ip = if self.peer_is_trusted {
+            self.client_behind(head.headers, &reported, address)
+        } else {
+            address
+        };
         let id = reported
             .get(&request_id::HEADER)
             .and_then(|value| RequestId::parse(value.to_str().ok()?))
@@ -180,26 +216,78 @@ impl Ctx {
         self.active = Some(state.metrics.http.request_started(head.method));
     }
 
-    /// Whether the request may be forwarded. The route has been found.
+    /// The client, by the header that the trusted proxies set; the other one may be the client's.
+    fn client_behind(
+        &mut self,
+        sent: &dyn Headers,
+        reported: &http::HeaderMap,
+        peer: IpAddr,
+    ) -> IpAddr {
+        let trusted = &self.snapshot.config.trusted_proxies;
+        let (client, connection) = match self.snapshot.config.model.server.client_header {
+            ClientHeader::XForwardedFor => (
+                client_ip(reported, peer, trusted),
+                ReportedConnection::by_x_forwarded(sent),
+            ),
+            ClientHeader::Forwarded => {
+                let (client, element) = client_by_forwarded(sent, peer, trusted);
+                let bytes = |text: Option<&'_ str>| text.map(str::to_ascii_lowercase);
+                let (proto, host) = (bytes(element.proto), bytes(element.host));
+                let connection = ReportedConnection::of(
+                    proto.as_deref().map(str::as_bytes),
+                    host.as_deref().map(str::as_bytes),
+                );
+                (client, connection)
+            }
+        };
+        if let Some(is_secure) = connection.is_secure {
+            self.policy.is_secure = is_secure;
+        }
+        self.reported_host = connection.host;
+        client
+    }
+
+    /// What the upstream learns about the client. `host`: of the request.
+    pub(super) fn origin<'c>(&'c self, client: &'c str, host: Option<&'c [u8]>) -> Origin<'c> {
+        let reported = self.reported_host.as_deref().map(str::as_bytes);
+        Origin {
+            client,
+            is_secure: self.policy.is_secure,
+            host: reported.or(host),
+            sends_forwarded: self.snapshot.config.model.server.send_forwarded,
+        }
+    }
+
+    /// Whether the request may be forwarded, and to which upstream. The route has been found.
     pub(super) async fn judge(&mut self, head: ReceivedHead<'_>) -> Flow {
         let Some(matched) = &self.matched else {
             return Flow::Continue;
         };
         let facts = RequestFacts {
             method: head.method,
-            path: matched.path(head),
+            path: matched.path(head.path),
+            target: matched.forwarded().map_or(head.target, str::as_bytes),
+            host: matched.host(head.authority, head.headers),
             client_ip: self.client_ip,
+            is_secure: self.policy.is_secure,
+            reported_host: self.reported_host.as_deref(),
             websocket: WebSocket::of(head.method, head.version, head.headers),
+            authority: head.authority,
             headers: head.headers,
             captures: &*matched.pattern,
         };
+        if let Some(prefix) = matched.removed_prefix() {
+            let edit = Edit::Set(FORWARDED_PREFIX.clone(), prefix.clone());
+            self.policy.edits.push(edit);
+        }
         let chain = self.snapshot.chain(&matched.route);
         let flow = chain.on_request(&facts, &mut self.policy).await;
-        if self.snapshot.balances_by_key(&matched.route) {
-            self.attempts.key = match &self.policy.caller {
-                Some(caller) => BalanceKey::of(&caller.sub),
-                None => BalanceKey::of(self.client_ip),
-            };
+        let fixed = self.snapshot.upstream(&matched.route).cloned();
+        self.attempts.upstream = fixed.or_else(|| self.policy.upstream.take());
+        let upstream = self.attempts.upstream.as_ref();
+        if let Some(hash_by) = upstream.and_then(|upstream| upstream.hash_by()) {
+            let user = self.policy.caller.as_ref().map(|caller| &*caller.sub);
+            self.attempts.key = BalanceKey::of_request(hash_by, head.headers, user, self.client_ip);
         }
         self.upgrade = facts.websocket == WebSocket::Handshake;
         self.streaming = matched.route.stream || (matched.route.upgrade && self.upgrade);
@@ -211,6 +299,8 @@ impl Ctx {
         if let Some(route) = self.route() {
             let chain = self.snapshot.chain(route);
             chain.on_response(&self.policy, response);
+        } else if let Some(headers) = &self.snapshot.config.security_headers {
+            headers.on_response(&self.policy, response);
         }
     }
 
@@ -222,6 +312,11 @@ impl Ctx {
         } else {
             route.response_timeout
         }
+    }
+
+    /// When the whole request must have ended.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        Some(self.started + self.route()?.request_timeout?)
     }
 
     /// Fields about a trace that is not passed on: without its `traceparent`, a `tracestate` has no

@@ -1,6 +1,6 @@
 //! Failures: whether another replica is tried, and otherwise what the client receives.
 
-use std::{io, time::Instant};
+use std::io;
 
 use pingora::{
     Error, ErrorSource,
@@ -15,114 +15,57 @@ use pingora::{
 use quartet_common::problem::Problem;
 
 use super::{
+    attempt::{self, NOT_ADMITTED, WITHHELD},
     ctx::Ctx,
-    peer::{NO_REPLICA, NOT_SILENT},
+    peer::NOT_SILENT,
     reply,
     request_body::{BODY_REFUSED, pause},
     response,
 };
-use crate::{error, reply::GatewayResponse, state::State, upstream::ReplicaOutcome};
+use crate::{error, reply::GatewayResponse, state::State};
 
-/// Whether another replica is tried. Nothing was sent yet, so every request is safe to retry.
-pub(super) fn while_connecting(ctx: &mut Ctx, state: &State) -> bool {
-    mark_failed(ctx, state, ReplicaOutcome::ConnectFailed);
-    may_retry(ctx, state)
-}
-
-/// Whether another replica is tried after a connection failed: only for an idempotent request whose
-/// body can be sent again, and if the client has received nothing yet.
+/// Whether another replica is tried after an attempt failed, and otherwise the failure. Only an idempotent
+/// request whose body can be sent again is repeated, and if the client has received nothing yet.
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "pingora passes errors in boxes"
+)]
 pub(super) fn while_proxying(
     session: &Session,
     ctx: &mut Ctx,
     state: &State,
-    error: &Error,
+    mut error: Box<Error>,
     reused: bool,
-) -> bool {
-    if *error.etype() == NOT_SILENT {
-        // Nothing was sent; another connection, of this replica or another one, takes its place.
-        return true;
-    }
-    let connection_failed = *error.esource() == ErrorSource::Upstream
-        && !matches!(error.etype(), ReadTimedout | WriteTimedout | HTTPStatus(_));
-    if !connection_failed {
-        return false;
-    }
-    let repeatable = session.req_header().method.is_idempotent()
-        && !session.as_ref().retry_buffer_truncated()
-        && session.response_written().is_none();
-    let retry = after_a_failed_connection(ctx, state, repeatable, reused);
+) -> Box<Error> {
+    let slot = ctx.attempts.slot.take();
+    let retry = if *error.etype() == NOT_SILENT || *error.etype() == WITHHELD {
+        // Another connection takes its place, of this replica or another one. Or it is decided already.
+        true
+    } else if slot.is_some_and(|slot| slot.has_expired()) {
+        error = Error::explain(
+            ReadTimedout,
+            "no response within the time-out of an attempt",
+        )
+        .into_up();
+        attempt::after_a_slow_try(ctx, state)
+    } else if *error.esource() != ErrorSource::Upstream {
+        false
+    } else if matches!(error.etype(), ReadTimedout | WriteTimedout) {
+        attempt::note_silence(ctx);
+        false
+    } else if matches!(error.etype(), HTTPStatus(_)) {
+        false
+    } else {
+        let repeatable =
+            attempt::is_repeatable(session, ctx) && session.response_written().is_none();
+        attempt::after_a_failed_connection(ctx, state, repeatable, reused)
+    };
     if retry {
         // The body is sent, and counted, again.
         ctx.policy.restart_body();
     }
-    retry
-}
-
-/// `repeatable`: sending the request again is safe and possible.
-pub(super) fn after_a_failed_connection(
-    ctx: &mut Ctx,
-    state: &State,
-    repeatable: bool,
-    reused: bool,
-) -> bool {
-    if reused {
-        // The replica may just have closed an idle connection, so it is not marked as failed.
-        exclude(ctx);
-    } else {
-        mark_failed(ctx, state, ReplicaOutcome::Broken);
-    }
-    repeatable && may_retry(ctx, state)
-}
-
-/// Prefers other replicas for this request, if there are any: the other idle connections to this
-/// one may be dead too, and each would cost a retry.
-fn exclude(ctx: &mut Ctx) {
-    let (Some(upstream), Some(replica)) = (&ctx.attempts.upstream, &ctx.attempts.current) else {
-        return;
-    };
-    let tried = &mut ctx.attempts.tried;
-    let another = upstream
-        .replicas()
-        .iter()
-        .any(|other| other.address != replica.address && !tried.contains(&other.address));
-    if another {
-        tried.push(replica.address);
-    }
-}
-
-/// Reports the replica, and excludes it for this request.
-fn mark_failed(ctx: &mut Ctx, state: &State, outcome: ReplicaOutcome) {
-    let (Some(upstream), Some(lease)) = (&ctx.attempts.upstream, &ctx.attempts.current) else {
-        return;
-    };
-    lease.report(outcome, Instant::now());
-    let name = &upstream.config.name;
-    match outcome {
-        ReplicaOutcome::ConnectFailed => state.metrics.connect_failures(name).inc(),
-        ReplicaOutcome::Broken => state.metrics.broken_responses(name).inc(),
-        ReplicaOutcome::Responded => return,
-    };
-    ctx.attempts.tried.push(lease.address);
-}
-
-fn may_retry(ctx: &mut Ctx, state: &State) -> bool {
-    let Some(upstream) = &ctx.attempts.upstream else {
-        return false;
-    };
-    let tried = &ctx.attempts.tried;
-    let replicas = upstream.replicas();
-    let is_left = replicas
-        .iter()
-        .any(|replica| !tried.contains(&replica.address));
-    if !is_left
-        || ctx.attempts.retries >= upstream.config.retries
-        || !upstream.retry_budget.withdraw()
-    {
-        return false;
-    }
-    ctx.attempts.retries += 1;
-    state.metrics.retries(&upstream.config.name).inc();
-    true
+    error.set_retry(retry);
+    error
 }
 
 /// Sends a problem, unless the client has disconnected or a response has started.
@@ -141,9 +84,19 @@ pub(super) async fn respond(
         && ctx
             .route()
             .is_some_and(|route| pause(ctx) > route.body_timeout);
+    if let Some(instead) = replaced(session, ctx, error) {
+        // pingora reuses no connection after an error, though this is none.
+        session.set_keepalive(None);
+        // The client may have disconnected, which changes nothing.
+        let _ = reply::answer(session, ctx, *instead, state).await;
+        return FailToProxy {
+            error_code: 0,
+            can_reuse_downstream: false,
+        };
+    }
     // The upstream is silent because the client is.
     let answer = match ctx.refusal.take() {
-        Some(refusal) if *error.etype() == BODY_REFUSED => Some(*refusal),
+        Some(refusal) if [BODY_REFUSED, NOT_ADMITTED].contains(error.etype()) => Some(*refusal),
         _ if body_is_slow => Some(GatewayResponse::Problem(body_timed_out())),
         _ => problem_of(error).map(GatewayResponse::Problem),
     };
@@ -165,12 +118,25 @@ pub(super) async fn respond(
     }
 }
 
+/// What a cache has in place of the response, or of the failure to get one.
+fn replaced(session: &Session, ctx: &mut Ctx, error: &Error) -> Option<Box<GatewayResponse>> {
+    if *error.etype() == response::REPLACED {
+        return ctx.instead.take();
+    }
+    let is_failure = ctx.policy.has_cache()
+        && session.response_written().is_none()
+        && *error.esource() != ErrorSource::Downstream
+        && problem_of(error).is_some();
+    if !is_failure {
+        return None;
+    }
+    let request = session.req_header();
+    ctx.policy.cache_instead(&request.method, &request.headers)
+}
+
 /// `None`: the client has disconnected.
 fn problem_of(failure: &Error) -> Option<Problem> {
     let kind = failure.etype();
-    if *kind == NO_REPLICA {
-        return Some(error::upstream_unreachable());
-    }
     match failure.esource() {
         ErrorSource::Downstream => match kind {
             ReadTimedout => Some(body_timed_out()),

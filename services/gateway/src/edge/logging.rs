@@ -70,9 +70,11 @@ pub(super) fn record(done: CompletedRequest<'_>, ctx: &mut Ctx, state: &State) {
         route,
         caller_id: ctx.policy.caller.as_ref().map(|claims| claims.sub.as_str()),
         client: Some(ctx.client_ip),
-        upstream: ctx.attempts.current.as_ref().map(|replica| replica.address),
+        upstream: ctx.attempts.address,
         upstream_duration: ctx.attempts.duration,
+        retries: Some(ctx.attempts.retries).filter(|&retries| retries > 0),
         bytes: Some(done.bytes),
+        cache: ctx.policy.cache_outcome(),
         code: ctx.problem.as_ref().map(|problem| problem.code),
         error: cause,
         ..AccessLine::default()

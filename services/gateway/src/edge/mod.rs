@@ -1,7 +1,8 @@
 //! The only modules that know pingora: the life of a connection and of a request, a file per phase.
 //!
 //! ```text
-//! connection ------ request_head        reads one head, within its limits; else 400, 408 or 431
+//! connection ------ proxy_header        whose connection it is, on listeners behind such a proxy
+//!     |             request_head        reads one head, within its limits; else 400, 408 or 431
 //!     |  ^          framing             the headers that say where it ends
 //!     |  ^          absolute_form       a head whose target is a URL, written with a path
 //!     |  ^          client_stream       lets a request be read to its end and no further
@@ -13,8 +14,11 @@
 //!        downstream        time-outs; what HTTP/2 heads and `Connection` may say
 //!     2. request           route, policies, page of the gateway itself      -> reply
 //!     3. peer              a replica to try
+//!        attempt           which one, and whether another one follows, for the direct path too
+//!        try_timeout       the time-out of one attempt
 //!     4. upstream_request  headers for the replica
 //!     5. request_body      counts the body as it arrives                    -> failure
+//!        mirror            copies 4 and 5 for the mirror of the route
 //!     6. response          replica is healthy; headers for the client
 //!        response_framing  where the body ends, for the direct path too    -> failure
 //!     7. logging           access line, metrics, span
@@ -36,6 +40,7 @@ mod abandoned;
 mod absolute_form;
 #[cfg(test)]
 mod agreement;
+mod attempt;
 mod chunks;
 mod client_stream;
 mod connection;
@@ -48,9 +53,11 @@ mod framing;
 mod gather;
 mod http2;
 mod logging;
+mod mirror;
 mod parts;
 mod peer;
 mod proxy;
+mod proxy_header;
 mod reply;
 mod request;
 mod request_body;
@@ -59,5 +66,6 @@ mod response;
 mod response_framing;
 pub(crate) mod server;
 mod socket;
+mod try_timeout;
 mod tunnel;
 mod upstream_request;

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     os::fd::RawFd,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -15,18 +15,28 @@ use nix::{
 use pingora::{
     Error, ErrorType, Result,
     protocols::{ALPN, Digest},
+    proxy::Session,
     upstreams::peer::HttpPeer,
-    utils::tls::{WrappedX509, parse_x509},
+    utils::tls::{CertKey, WrappedX509, parse_x509},
 };
 
-use super::{ctx::Ctx, socket::tcp_keepalive, tunnel::HandshakeConnector};
-use crate::{config::Tls, upstream::Upstream};
-
-/// Every replica was tried, or none is known.
-pub(super) const NO_REPLICA: ErrorType = ErrorType::Custom("no replica can be reached");
+use super::{
+    attempt::{self, NOT_ADMITTED},
+    ctx::Ctx,
+    socket::tcp_keepalive,
+    try_timeout::{FIRST_SLOT, TrySlots},
+    tunnel::HandshakeConnector,
+};
+use crate::{
+    config::{ClientIdentity, Tls},
+    state::State,
+    upstream::Upstream,
+};
 
 /// The pool of connections for WebSocket handshakes. It stays empty.
 const HANDSHAKES: u64 = 1;
+/// The pool of connections with HTTP/2 and without TLS.
+const HTTP2: u64 = 2;
 
 /// An idle connection has something to be read, or is closed. Nothing was sent on it.
 pub(super) const NOT_SILENT: ErrorType = ErrorType::Custom("an idle connection is not silent");
@@ -50,53 +60,107 @@ pub(super) fn check_idle(reused: bool, socket: RawFd, digest: Option<&Digest>) -
     }
 }
 
-pub(super) fn choose(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-    let now = Instant::now();
-    let upstream = ctx
-        .attempts
+pub(super) async fn choose(
+    session: &Session,
+    ctx: &mut Ctx,
+    state: &State,
+    slots: &Arc<TrySlots>,
+) -> Result<Box<HttpPeer>> {
+    ctx.attempts.slot = None;
+    if let Err(problem) = attempt::next_replica(ctx, state).await {
+        ctx.refusal = Some(problem.into());
+        return Err(Error::new(NOT_ADMITTED));
+    }
+    let attempts = &ctx.attempts;
+    let (upstream, address) = attempts
         .upstream
-        .clone()
-        .ok_or_else(|| Error::new(NO_REPLICA))?;
-    let replica = upstream
-        .acquire(ctx.attempts.key, &ctx.attempts.tried, now)
-        .ok_or_else(|| Error::new_up(NO_REPLICA))?;
-    let mut peer = peer(&upstream, replica.address);
+        .as_ref()
+        .zip(attempts.address)
+        .ok_or_else(|| Error::new(ErrorType::InternalError))?;
+    let mut peer = peer(upstream, address);
+    let config = &upstream.config;
+    let mut slot = None;
+    let options = &mut peer.options;
+    options.connection_timeout = Some(config.connect_timeout);
+    options.total_connection_timeout = Some(config.connect_timeout);
+    options.tcp_keepalive = Some(tcp_keepalive(&ctx.snapshot.config.model.server));
+    options.idle_timeout = Some(config.idle_timeout);
+    let (silence, left) = (ctx.silence(), time_left(ctx, Instant::now())?);
+    let silence = silence.into_iter().chain(left).min();
+    options.read_timeout = silence;
+    options.write_timeout = silence;
     if ctx.upgrade {
         // Apart from the pool of ordinary connections.
         peer.group_key = HANDSHAKES;
-    }
-    let options = &mut peer.options;
-    options.connection_timeout = Some(upstream.config.connect_timeout);
-    options.total_connection_timeout = Some(upstream.config.connect_timeout);
-    if ctx.upgrade {
-        options.custom_l4 = Some(Arc::new(HandshakeConnector {
-            connect_timeout: upstream.config.connect_timeout,
+        peer.options.custom_l4 = Some(Arc::new(HandshakeConnector {
+            connect_timeout: config.connect_timeout,
         }));
+    } else if config.try_timeout.is_some() {
+        let deadline = attempt::try_deadline(ctx, attempt::is_repeatable(session, ctx));
+        let own = slots.take(address, peer.group_key, deadline);
+        peer.group_key = own.group();
+        peer.options.custom_l4 = Some(Arc::new(own.connector(config.connect_timeout)));
+        slot = Some(own);
     }
-    options.tcp_keepalive = Some(tcp_keepalive(&ctx.snapshot.config.model.server));
-    options.idle_timeout = Some(upstream.config.idle_timeout);
-    options.read_timeout = ctx.silence();
-    options.write_timeout = ctx.silence();
-    ctx.attempts.current = Some(replica);
-    ctx.attempts.started = Some(now);
+    ctx.attempts.slot = slot;
     ctx.attempts.interim = 0;
     // The body is read from now on, or again; what was waited for until now was not the client.
-    ctx.body_at = Some(now);
+    ctx.body_at = ctx.attempts.started;
     Ok(peer)
 }
 
+/// Until the deadline of the whole request. A WebSocket has none once it is open.
+///
+/// # Errors
+/// When it has passed.
+fn time_left(ctx: &Ctx, now: Instant) -> Result<Option<Duration>> {
+    let Some(deadline) = ctx.deadline().filter(|_| !ctx.upgrade) else {
+        return Ok(None);
+    };
+    match deadline.checked_duration_since(now) {
+        Some(left) if !left.is_zero() => Ok(Some(left)),
+        _ => Err(Error::new_up(ErrorType::ReadTimedout)),
+    }
+}
+
+/// A part of the response has come. pingora counts the time between parts again with each of them.
+///
+/// # Errors
+/// When the deadline of the whole request has passed.
+pub(super) fn check_deadline(ctx: &Ctx) -> Result<()> {
+    time_left(ctx, Instant::now()).map(drop)
+}
+
 fn peer(upstream: &Upstream, address: SocketAddr) -> Box<HttpPeer> {
-    let Some(tls) = &upstream.config.tls else {
-        return Box::new(HttpPeer::new(address, false, String::new()));
+    let config = &upstream.config;
+    let Some(tls) = &config.tls else {
+        let mut peer = Box::new(HttpPeer::new(address, false, String::new()));
+        if config.http2 {
+            peer.group_key = HTTP2;
+            peer.options.alpn = ALPN::H2;
+            peer.options.max_h2_streams = config.max_http2_streams;
+        }
+        return peer;
     };
     let mut peer = Box::new(HttpPeer::new(address, true, tls.server_name.clone()));
     peer.group_key = pool_of(tls);
-    peer.options.alpn = if tls.http2 { ALPN::H2H1 } else { ALPN::H1 };
+    if tls.http2 {
+        peer.options.alpn = ALPN::H2H1;
+        peer.options.max_h2_streams = config.max_http2_streams;
+    } else {
+        peer.options.alpn = ALPN::H1;
+    }
     peer.options.ca = tls.authorities.as_ref().map(|authorities| {
         let certificates = authorities.iter();
         certificates
             .map(|der| WrappedX509::new(der.clone(), parse_x509))
             .collect()
+    });
+    peer.client_cert_key = tls.identity.as_ref().map(|identity| {
+        let ClientIdentity {
+            certificates, key, ..
+        } = identity;
+        Arc::new(CertKey::new(certificates.clone(), key.clone()))
     });
     peer
 }
@@ -106,8 +170,8 @@ fn peer(upstream: &Upstream, address: SocketAddr) -> Box<HttpPeer> {
 fn pool_of(tls: &Tls) -> u64 {
     let mut hasher = DefaultHasher::new();
     tls.hash(&mut hasher);
-    // Neither 0, the pool without TLS, nor HANDSHAKES.
-    hasher.finish() | (HANDSHAKES << 1)
+    // None of the pools without TLS, nor that of a slot.
+    (hasher.finish() | 4) & !FIRST_SLOT
 }
 
 #[cfg(test)]
@@ -145,6 +209,7 @@ mod tests {
             server_name: "a".to_owned(),
             authorities: None,
             http2: false,
+            identity: None,
         };
         let other = Tls {
             authorities: Some(vec![vec![1]]),

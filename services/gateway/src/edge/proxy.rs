@@ -1,6 +1,6 @@
 //! pingora's phases, each delegated to a file of its own.
 
-use std::{os::fd::RawFd, sync::Arc};
+use std::{os::fd::RawFd, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,9 +15,10 @@ use pingora::{
 };
 
 use super::{
-    abandoned,
-    ctx::{Ctx, ReceivedHead},
-    downstream, failure, logging, parts, peer, reply, request, request_body, response,
+    abandoned, attempt,
+    ctx::{Ctx, Peer, ReceivedHead},
+    downstream, failure, logging, mirror, parts, peer, reply, request, request_body, response,
+    try_timeout::TrySlots,
     upstream_request,
 };
 use crate::state::State;
@@ -26,6 +27,7 @@ use crate::state::State;
 #[derive(Debug)]
 pub(super) struct Edge {
     pub(super) state: Arc<State>,
+    pub(super) slots: Arc<TrySlots>,
 }
 
 #[async_trait]
@@ -46,6 +48,12 @@ impl ProxyHttp for Edge {
         parts::edit_request(session.req_header_mut(), |_| ());
         let head = session.req_header();
         let head = ReceivedHead::of(head.as_ref(), head.raw_path());
+        let peer = Peer {
+            ip: peer,
+            tls: session
+                .digest()
+                .is_some_and(|digest| digest.ssl_digest.is_some()),
+        };
         ctx.identify(head, peer, &self.state);
         downstream::prepare(session, ctx);
         if self.state.readiness.is_draining() {
@@ -66,10 +74,10 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         ctx: &mut Self::CTX,
     ) -> Result<Box<HttpPeer>> {
-        peer::choose(ctx)
+        peer::choose(session, ctx, &self.state, &self.slots).await
     }
 
     async fn connected_to_upstream(
@@ -92,7 +100,9 @@ impl ProxyHttp for Edge {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         request_body::drop_empty_end(body, end_of_stream);
-        request_body::filter(session, body.as_ref(), ctx)
+        request_body::filter(session, body, end_of_stream, ctx)?;
+        mirror::body(body.as_ref(), end_of_stream, ctx);
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -101,7 +111,9 @@ impl ProxyHttp for Edge {
         upstream_request: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        upstream_request::filter(session, upstream_request, ctx)
+        upstream_request::filter(session, upstream_request, ctx)?;
+        mirror::head(upstream_request, session.is_body_empty(), ctx);
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -110,7 +122,7 @@ impl ProxyHttp for Edge {
         upstream_response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        response::head_received(session, upstream_response, ctx)
+        response::head_received(session, upstream_response, ctx, &self.state)
     }
 
     async fn response_filter(
@@ -127,6 +139,19 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        peer::check_deadline(ctx)?;
+        response::encode(body, end_of_stream, ctx)?;
+        response::body_received(body.as_ref(), end_of_stream, ctx);
+        Ok(None)
+    }
+
     fn fail_to_connect(
         &self,
         _session: &mut Session,
@@ -134,7 +159,8 @@ impl ProxyHttp for Edge {
         ctx: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(failure::while_connecting(ctx, &self.state));
+        ctx.attempts.slot = None;
+        error.set_retry(attempt::after_no_connection(ctx, &self.state));
         error
     }
 
@@ -142,13 +168,11 @@ impl ProxyHttp for Edge {
         &self,
         _peer: &HttpPeer,
         session: &mut Session,
-        mut error: Box<Error>,
+        error: Box<Error>,
         ctx: &mut Self::CTX,
         client_reused: bool,
     ) -> Box<Error> {
-        let retry = failure::while_proxying(session, ctx, &self.state, &error, client_reused);
-        error.set_retry(retry);
-        error
+        failure::while_proxying(session, ctx, &self.state, error, client_reused)
     }
 
     async fn fail_to_proxy(
@@ -161,7 +185,12 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
-        logging::finish(session, error, ctx, &self.state);
+        // With another response in its place, the client has a whole one.
+        let logged = error.filter(|error| *error.etype() != response::REPLACED);
+        if error.is_none() {
+            response::body_received(None, true, ctx);
+        }
+        logging::finish(session, logged, ctx, &self.state);
         abandoned::note_end(session, error);
         if error.is_some() && !session.is_http2() {
             // pingora only drops the connection; the client may have sent further requests.

@@ -22,7 +22,9 @@ use tokio::{
     time::timeout,
 };
 
+pub(super) use super::client_stream::LINGER;
 use super::{
+    client_stream,
     ctx::{Ctx, SentProblem, peer_ip},
     logging::{REFUSED, UNMATCHED},
 };
@@ -37,8 +39,6 @@ pub(super) const DISCARDED_BYTES: u64 = 64 * 1024;
 pub(super) const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
 /// A response is sent in parts of this size, each within the write time-out.
 const PART_BYTES: usize = 64 * 1024;
-/// Time for the rest of a request after an early response.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 impl ResponseHead for Parts {
     fn set(&mut self, name: HeaderName, value: HeaderValue) {
@@ -47,6 +47,12 @@ impl ResponseHead for Parts {
 
     fn append(&mut self, name: HeaderName, value: HeaderValue) {
         self.headers.append(name, value);
+    }
+
+    fn set_missing(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if !self.headers.contains_key(name) {
+            self.headers.insert(name, value.clone());
+        }
     }
 
     fn remove(&mut self, name: &HeaderName) {
@@ -142,8 +148,14 @@ async fn transmit(session: &mut Session, ctx: &mut Ctx, reply: Reply, state: &St
     let (mut response, ()) = http::Response::new(()).into_parts();
     response.status = reply.status;
     response.headers.reserve(reply.headers.len() + 6);
-    response.headers.extend(reply.headers);
-    response.set(header::CONTENT_LENGTH, reply.body.len().into());
+    let length = reply.content_length();
+    for (name, value) in reply.headers {
+        response.headers.append(name, value);
+    }
+    if let Some(length) = length {
+        response.set(header::CONTENT_LENGTH, length.into());
+    }
+    client_stream::keep_date(session, &response.headers);
     ctx.head_after = Some(ctx.started.elapsed());
     decorate(&mut response, ctx);
     let no_body = session.req_header().method == Method::HEAD || reply.body.is_empty();

@@ -2,25 +2,29 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, header};
-use pingora::{Result, proxy::Session};
+use http::header;
+use pingora::{Error, ErrorType, Result, proxy::Session};
 use quartet_common::problem::Problem;
 
 use super::{
-    ctx::{Ctx, MatchedRoute, ReceivedHead},
-    reply,
+    ctx::{Ctx, ReceivedHead},
+    direct, reply,
 };
 use crate::{
-    error, pages,
+    pages::{self, deep_health},
     policy::Flow,
-    request::{RequestTarget, is_visible, path::PathError, reconcile},
-    routing::{GatewayPage, RouteAction, Unroutable},
+    request::RequestTarget,
+    routing::{GatewayPage, MatchedRoute, RouteAction, SentHead},
     snapshot::Snapshot,
     state::State,
 };
 
 /// True: a response has been sent.
-pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) -> Result<bool> {
+pub(super) async fn filter(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    state: &Arc<State>,
+) -> Result<bool> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let head = session.req_header();
     match route(&snapshot, ReceivedHead::of(head.as_ref(), head.raw_path())) {
@@ -37,24 +41,30 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     let flow = ctx
         .judge(ReceivedHead::of(head.as_ref(), head.raw_path()))
         .await;
-    if let Flow::Reply(answer) = flow {
-        reply::answer(session, ctx, *answer, state).await?;
-        return Ok(true);
+    match flow {
+        Flow::Continue => {}
+        Flow::Reply(answer) => {
+            refresh(session, ctx, state);
+            reply::answer(session, ctx, *answer, state).await?;
+            return Ok(true);
+        }
+        // As if the client had gone: no response is sent.
+        Flow::Abort => return Err(Error::new_down(ErrorType::ConnectionClosed)),
     }
     if !ctx.upgrade && session.req_header().headers.contains_key(header::UPGRADE) {
         // Any other upgrade is ignored, by pingora too.
         session.req_header_mut().remove_header(&header::UPGRADE);
     }
     match route.action {
-        RouteAction::Proxy(index) => {
-            let upstream = &snapshot.upstreams[index];
-            upstream.retry_budget.deposit();
-            ctx.attempts.upstream = Some(Arc::clone(upstream));
+        RouteAction::Proxy(_) | RouteAction::Choose => {
+            if let Some(upstream) = &ctx.attempts.upstream {
+                upstream.retry_budget.deposit();
+            }
             set_timeouts(session, ctx);
             Ok(false)
         }
         // The route's chain has answered; without an upstream, nothing else can.
-        RouteAction::Redirect => Ok(false),
+        RouteAction::Redirect | RouteAction::Respond => Ok(false),
         RouteAction::Serve(serve) => {
             serve_page(session, ctx, state, serve).await?;
             Ok(true)
@@ -62,55 +72,26 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     }
 }
 
-/// The route of a request, by the one spelling of its path and host.
-///
+/// Revalidates a stale response that was found for the request.
+fn refresh(session: &Session, ctx: &mut Ctx, state: &Arc<State>) {
+    if let Some(policy) = ctx.policy.cache_refresh() {
+        let head = session.req_header();
+        let fields = head.headers.iter();
+        let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let authority = head.uri.authority().map(http::uri::Authority::as_str);
+        direct::refresh(ctx, policy, (head.raw_path(), authority), fields, state);
+    }
+}
+
 /// # Errors
-/// The problem that is the response.
+/// As [`Snapshot::route`].
 pub(super) fn route(snapshot: &Snapshot, head: ReceivedHead<'_>) -> Result<MatchedRoute, Problem> {
-    let raw_target =
-        std::str::from_utf8(head.target).map_err(|_| refused(PathError::InvalidByte))?;
-    let target = RequestTarget::split(raw_target);
-    let in_target = target.authority.or(head.authority);
-    let sent_host = head.headers.first(&header::HOST);
-    let sent_host = sent_host
-        .map(|value| visible(value).ok_or_else(invalid_host))
-        .transpose()?;
-    let authority = reconcile(in_target, sent_host).ok_or_else(invalid_host)?;
-    let host = authority.as_ref().map_or("", |authority| &authority.host);
-    let selected = snapshot
-        .config
-        .routes
-        .select(host, target.path, head.method, head.headers)
-        .map_err(|unroutable| match unroutable {
-            Unroutable::Refused(rule) => refused(rule),
-            Unroutable::MethodNotAllowed(allowed) => error::method_not_allowed(&allowed),
-            Unroutable::NotFound => error::no_route(),
-        })?;
-    // An authority in the target would be forwarded, and override the Host header.
-    let is_as_sent = in_target.is_none() && selected.path == target.path;
-    let respelled = authority.filter(|authority| {
-        in_target.is_some() || sent_host.is_none_or(|sent| !authority.is_spelled(sent))
-    });
-    Ok(MatchedRoute {
-        route: Arc::clone(selected.route),
-        pattern: Arc::clone(selected.pattern),
-        target: (!is_as_sent).then(|| format!("{}{}", selected.path, target.query)),
-        host: respelled.and_then(|host| HeaderValue::try_from(host.to_text()).ok()),
+    snapshot.route(SentHead {
+        method: head.method,
+        target: head.target,
+        authority: head.authority,
+        headers: head.headers,
     })
-}
-
-/// A header value as text, if it is nothing else.
-fn visible(value: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(value).ok();
-    text.filter(|_| is_visible(value))
-}
-
-fn refused(rule: PathError) -> Problem {
-    error::ambiguous_path(rule.code(), rule.rule())
-}
-
-fn invalid_host() -> Problem {
-    error::malformed("Host must be one host with an optional port, and that of the request target")
 }
 
 async fn serve_page(
@@ -121,13 +102,25 @@ async fn serve_page(
 ) -> Result<()> {
     let head = session.req_header();
     let head = ReceivedHead::of(head.as_ref(), head.raw_path());
-    let path = ctx.matched.as_ref().map(|matched| matched.path(head));
+    let path = ctx.matched.as_ref().map(|matched| matched.path(head.path));
     let path = path.unwrap_or_default().to_owned();
     let snapshot = Arc::clone(&ctx.snapshot);
+    if serve == GatewayPage::Health && asks_deep(head, ctx) {
+        let page = state.deep_health.render(&snapshot).await;
+        return reply::send(session, ctx, page, state).await;
+    }
     match pages::render(serve, &path, &state.documents, &snapshot).await {
         Ok(page) => reply::send(session, ctx, page, state).await,
         Err(problem) => reply::problem(session, ctx, problem, state).await,
     }
+}
+
+/// Whether the health of the upstreams is asked for, by a client that may know it.
+fn asks_deep(head: ReceivedHead<'_>, ctx: &Ctx) -> bool {
+    let target = std::str::from_utf8(head.target).map(RequestTarget::split);
+    let query = target.map_or("", |target| target.query.trim_start_matches('?'));
+    let settings = &ctx.snapshot.config.model.health;
+    deep_health::is_asked(query) && deep_health::is_permitted(settings, ctx.client_ip, head.headers)
 }
 
 fn set_timeouts(session: &mut Session, ctx: &Ctx) {

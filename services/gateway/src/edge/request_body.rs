@@ -21,7 +21,32 @@ pub(super) fn drop_empty_end(part: &mut Option<Bytes>, end: bool) {
 }
 
 /// After an upgrade there is no request body: those bytes belong to the tunnel.
-pub(super) fn filter(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
+pub(super) fn filter(
+    session: &Session,
+    body: &mut Option<Bytes>,
+    end: bool,
+    ctx: &mut Ctx,
+) -> Result<()> {
+    count(session, body.as_ref(), ctx)?;
+    let Some(decoder) = ctx.policy.decoder.as_mut().filter(|_| !ctx.upgrade) else {
+        return Ok(());
+    };
+    let part = body.take().unwrap_or_default();
+    match decoder.part(&part, end) {
+        Ok(decoded) => {
+            *body = (!decoded.is_empty()).then_some(decoded);
+            Ok(())
+        }
+        Err(Flow::Reply(answer)) => {
+            ctx.refusal = Some(answer);
+            Err(Error::new_down(BODY_REFUSED))
+        }
+        Err(Flow::Abort) => Err(Error::new_down(ErrorType::ConnectionClosed)),
+        Err(Flow::Continue) => Ok(()),
+    }
+}
+
+fn count(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
     let (Some(part), Some(matched)) = (part, &ctx.matched) else {
         return Ok(());
     };
@@ -41,6 +66,7 @@ pub(super) fn filter(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> 
             ctx.refusal = Some(answer);
             Err(Error::new_down(BODY_REFUSED))
         }
+        Flow::Abort => Err(Error::new_down(ErrorType::ConnectionClosed)),
     }
 }
 

@@ -9,6 +9,9 @@ const MAX_LENGTH_DIGITS: usize = 18;
 /// An upstream that sends more interim responses is broken.
 pub(super) const MAX_INTERIM: usize = 16;
 
+/// A longer response head is refused.
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+
 /// Why a response is not passed on, for the log.
 pub(super) type RefusalReason = &'static str;
 

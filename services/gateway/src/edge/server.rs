@@ -108,6 +108,7 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
 fn connection_handler(state: &Arc<State>, conf: &Arc<ServerConf>) -> ConnectionHandler {
     let state = Arc::clone(state);
     let edge = Edge {
+        slots: Arc::default(),
         state: Arc::clone(&state),
     };
     let mut proxy = http_proxy(conf, edge);
@@ -215,7 +216,11 @@ impl BackgroundService for Background {
             return;
         };
         let discovered = background::start(&self.state, &mut jobs);
-        let _ = timeout(FIRST_DISCOVERY, discovered.notified()).await;
+        let first = async {
+            discovered.notified().await;
+            self.state.snapshot().limit_store_tried().await;
+        };
+        let _ = timeout(FIRST_DISCOVERY, first).await;
         ready.notify_ready();
         // The admin listener reports readiness, so it answers once the public one does.
         self.listening().await;

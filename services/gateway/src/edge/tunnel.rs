@@ -43,25 +43,41 @@ pub(super) struct HandshakeConnector {
 #[async_trait]
 impl Connect for HandshakeConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let address = address
-            .as_inet()
-            .ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an IP address"))?;
-        let connected = timeout(self.connect_timeout, TcpStream::connect(address)).await;
-        let stream = connected
-            .or_err(ErrorType::ConnectTimedout, "connecting in time")?
-            .map_err(|error| {
-                let kind = match error.kind() {
-                    io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-                    _ => ErrorType::ConnectError,
-                };
-                Error::because(kind, "connecting", error)
-            })?;
+        let stream = connect(address, self.connect_timeout).await?;
         let socket = HandshakeSocket {
             inner: stream,
             flushes: 0,
             reader: None,
         };
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
+    }
+}
+
+/// A plain connection.
+pub(super) async fn connect(address: &SocketAddr, connect_timeout: Duration) -> Result<TcpStream> {
+    let address = address
+        .as_inet()
+        .ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an IP address"))?;
+    let connected = timeout(connect_timeout, TcpStream::connect(address)).await;
+    connected
+        .or_err(ErrorType::ConnectTimedout, "connecting in time")?
+        .map_err(|error| {
+            let kind = match error.kind() {
+                io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+                _ => ErrorType::ConnectError,
+            };
+            Error::because(kind, "connecting", error)
+        })
+}
+
+/// Sets what pingora asks for on a connection.
+pub(super) fn set_option(stream: &TcpStream, option: VirtualSockOpt) -> io::Result<()> {
+    match option {
+        VirtualSockOpt::NoDelay => stream.set_nodelay(true),
+        VirtualSockOpt::KeepAlive(keepalive) => {
+            set_tcp_keepalive(stream, &keepalive).map_err(io::Error::other)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -75,13 +91,7 @@ struct HandshakeSocket {
 
 impl VirtualSocket for HandshakeSocket {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        match option {
-            VirtualSockOpt::NoDelay => self.inner.set_nodelay(true),
-            VirtualSockOpt::KeepAlive(keepalive) => {
-                set_tcp_keepalive(&self.inner, &keepalive).map_err(io::Error::other)
-            }
-            _ => Ok(()),
-        }
+        set_option(&self.inner, option)
     }
 }
 

@@ -1,18 +1,15 @@
 //! Phase 4: the request head for the replica. Headers of the client that are not trusted are
 //! replaced by what the gateway knows.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 use pingora::{Result, http::RequestHeader, proxy::Session};
 use quartet_common::request_id;
 use quartet_telemetry::TRACEPARENT;
 
 use super::{ctx::Ctx, parts};
 use crate::{
-    policy::{
-        Edit,
-        headers::{Origin, forwarded_headers, untrusted_headers},
-    },
-    request::is_alias,
+    policy::headers::{apply_edits, forwarded_headers, untrusted_headers},
+    routing::MatchedRoute,
 };
 
 /// About as many headers are added.
@@ -21,7 +18,7 @@ const ADDED: usize = 8;
 pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     parts::edit_request(request, |parts| edit(session, &mut parts.headers, ctx));
     let matched = ctx.matched.as_ref();
-    if let Some(target) = matched.and_then(|matched| matched.target.as_ref()) {
+    if let Some(target) = matched.and_then(MatchedRoute::forwarded) {
         request.set_raw_path(target.as_bytes())?;
     }
     Ok(())
@@ -46,15 +43,9 @@ fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
         .authority()
         .and_then(|a| HeaderValue::from_str(a.as_str()).ok());
     let host = sent.headers.get(header::HOST).or(authority.as_ref());
-    let origin = Origin {
-        client: &ctx.client_ip.to_string(),
-        peer_is_trusted: ctx.peer_is_trusted,
-        tls: session
-            .digest()
-            .is_some_and(|digest| digest.ssl_digest.is_some()),
-        host: host.map(HeaderValue::as_bytes),
-    };
-    for (name, value) in forwarded_headers(origin, &sent.headers) {
+    let client = ctx.client_ip.to_string();
+    let origin = ctx.origin(&client, host.map(HeaderValue::as_bytes));
+    for (name, value) in forwarded_headers(origin) {
         if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(&value).ok()) {
             headers.insert(name, value);
         }
@@ -64,13 +55,7 @@ fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
             headers.insert(name, value);
         }
     }
-    for edit in &ctx.policy.edits {
-        remove_aliases(headers, edit.name());
-        match edit {
-            Edit::Set(name, value) => headers.insert(name, value.clone()),
-            Edit::Remove(name) => headers.remove(name),
-        };
-    }
+    apply_edits(&ctx.policy.edits, headers);
     let upstream = ctx.attempts.upstream.as_ref();
     let configured = upstream.and_then(|upstream| upstream.config.host.as_ref());
     let respelled = ctx
@@ -93,18 +78,12 @@ fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
     if sent.version == Version::HTTP_2 {
         join_cookies(headers);
     }
-}
-
-/// What the client sent under another spelling must not appear beside, or in place of, what was edited.
-fn remove_aliases(headers: &mut HeaderMap, edited: &HeaderName) {
-    let edited = edited.as_str().as_bytes();
-    let is_other = |name: &&HeaderName| {
-        let name = name.as_str().as_bytes();
-        name != edited && is_alias(name, edited)
-    };
-    let aliases: Vec<HeaderName> = headers.keys().filter(is_other).cloned().collect();
-    for alias in aliases {
-        headers.remove(&alias);
+    if ctx.policy.decoder.is_some() && headers.remove(header::CONTENT_LENGTH).is_some() {
+        // The length of what is decoded is not known yet.
+        headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
     }
 }
 

@@ -1,5 +1,7 @@
 //! Pages that the gateway serves itself: health, the merged document, the API documentation.
 
+mod ask;
+pub(crate) mod deep_health;
 mod docs;
 pub(crate) mod openapi;
 

@@ -2,34 +2,76 @@
 //!
 //! Steps run in this order, and the first that replies ends the chain:
 //!
-//! 1. `upgrade`: may the request become a WebSocket
-//! 2. `body_limit`: is the announced body too large
-//! 3. `auth`: the access token. A refusal is deferred until the limits have counted, against the
+//! 1. `cors`: the preflight of a page of another origin, and what pages may read
+//! 2. `lifecycle`: has the route ended
+//! 3. `network_access`: the client IP
+//! 4. `maintenance`, and `fault` in tests
+//! 5. `claim_headers`: what the client sends under the names of claims is removed
+//! 6. `upgrade`: may the request become a WebSocket
+//! 7. `body_limit`: is the announced body too large, and `decompression`: may it be compressed
+//! 8. `auth`: the access token. A refusal is deferred until the limits have counted, against the
 //!    client IP: otherwise guessing tokens would be free.
-//! 4. `rate_limit`: all limits of the route together
-//! 5. `edits`: the route's changes to headers of request and response
-//! 6. `redirect`, of a route that has no upstream
+//! 9. `rate_limit`: all limits of the route together
+//! 10. `security_headers` of the response
+//! 11. `edits`: the route's changes to headers of request and response
+//! 12. `split` or `lookup`: the upstream, of a route with several
+//! 13. `mirror`: does another upstream get a copy
+//! 14. `redirect` or `respond`, of a route that has no upstream
+//! 15. `invalidation`: what an unsafe request makes invalid, and `cache`: a stored response. It is
+//!     the upstream's, so that what the steps before add to a response is of this request.
 //!
 //! A step that a route does not need does not exist for it. Most steps decide at once; only one that
 //! has to wait allocates a future.
 
 use std::sync::Arc;
 
-use quartet_auth::jwt::JwtVerifier;
+use quartet_common::clock::Clock;
 
 use super::{
-    auth::AccessToken,
+    auth::{AccessParts, AccessToken},
     body_limit::BodyLimit,
+    cache::ResponseCache,
+    claim_headers::ClaimNames,
     context::{Flow, PolicyContext, ResponseHead, Verdict},
+    cors::CorsPolicy,
+    decompression::Decompression,
     edits::HeaderEdits,
-    rate_limit::{NamedLimit, RateLimits},
+    fault::FaultInjection,
+    fetch::CacheMetrics,
+    invalidator::Invalidator,
+    lifecycle::Announcement,
+    lookup::Lookup,
+    maintenance::MaintenanceMode,
+    mirror::Mirroring,
+    network_access::NetworkAccess,
+    rate_limit::{NamedLimit, RateLimits, SharedCounter},
     redirect::Redirect,
+    respond::Respond,
+    split::Split,
     upgrade::Upgrade,
 };
 use crate::{
+    cache::Cache,
+    metrics::GatewayMetrics,
     request::RequestFacts,
-    routing::{Auth, Route},
+    routing::{Auth, RequestDecompression, Route, RouteAction, SecurityHeaders},
+    upstream::{AddressLookup, Mirror, Upstream},
 };
+
+/// What chains refer to; all of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChainParts<'p> {
+    pub(crate) access: AccessParts<'p>,
+    pub(crate) claim_names: Option<&'p ClaimNames>,
+    pub(crate) limits: &'p [Arc<NamedLimit>],
+    /// Counts them with the other replicas.
+    pub(crate) shared: Option<&'p Arc<SharedCounter>>,
+    pub(crate) upstreams: &'p [Arc<Upstream>],
+    pub(crate) lookups: &'p [Arc<AddressLookup>],
+    pub(crate) caches: &'p [Arc<Cache>],
+    pub(crate) clock: &'p Clock,
+    pub(crate) metrics: &'p GatewayMetrics,
+}
 
 /// The policies of one route.
 #[derive(Debug)]
@@ -39,42 +81,87 @@ pub(crate) struct Chain {
 
 /// An enum rather than a trait object: the calls are direct, and the steps lie side by side.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
+    Announcement(Announcement),
+    Cors(CorsPolicy),
+    NetworkAccess(NetworkAccess),
+    Maintenance(MaintenanceMode),
+    Fault(FaultInjection),
+    ClaimNames(ClaimNames),
     Upgrade(Upgrade),
     BodyLimit(BodyLimit),
+    Decompression(Decompression),
     AccessToken(AccessToken),
     RateLimits(RateLimits),
+    SecurityHeaders(Arc<SecurityHeaders>),
     HeaderEdits(HeaderEdits),
+    Split(Split),
+    Lookup(Lookup),
+    Mirroring(Mirroring),
     Redirect(Redirect),
+    Respond(Respond),
+    Cache(ResponseCache),
+    Invalidation(Invalidator),
 }
 
 impl Chain {
-    /// `limits` are all limits of the configuration.
-    pub(crate) fn new(
-        route: &Route,
-        verifier: Option<&JwtVerifier>,
-        limits: &[Arc<NamedLimit>],
-    ) -> Self {
-        let mut steps = vec![
-            Step::Upgrade(Upgrade::new(route.upgrade)),
+    pub(crate) fn new(route: &Route, mirror: Option<Arc<Mirror>>, parts: ChainParts<'_>) -> Self {
+        let ChainParts {
+            access,
+            limits,
+            shared,
+            ..
+        } = parts;
+        let mut steps = guards(route, parts.clock);
+        let claim_names = parts.claim_names.cloned();
+        steps.extend(claim_names.map(Step::ClaimNames));
+        steps.extend([
+            Step::Upgrade(Upgrade::new(route)),
             Step::BodyLimit(BodyLimit::new(route.body_limit_bytes)),
-        ];
+        ]);
+        if route.request_decompression != RequestDecompression::Pass {
+            let policy = Decompression::new(route.request_decompression, route.body_limit_bytes);
+            steps.push(Step::Decompression(policy));
+        }
         if route.auth != Auth::Public {
-            let policy = AccessToken::new(route.auth, verifier.cloned());
+            let policy = AccessToken::new(route, access);
             steps.push(Step::AccessToken(policy));
         }
-        let named = route.limits.iter().filter_map(|&index| limits.get(index));
         if !route.limits.is_empty() {
-            steps.push(Step::RateLimits(RateLimits::new(named.cloned())));
+            steps.push(Step::RateLimits(RateLimits::new(route, limits, shared)));
+        }
+        if let Some(headers) = &route.guards.security_headers {
+            steps.push(Step::SecurityHeaders(Arc::clone(headers)));
         }
         if !(route.request_headers.is_empty() && route.response_headers.is_empty()) {
             steps.push(Step::HeaderEdits(HeaderEdits::new(route)));
         }
+        steps.extend(destination(route, mirror, &parts));
         if let Some(location) = &route.redirect {
-            steps.push(Step::Redirect(Redirect::new(location.clone())));
+            steps.push(Step::Redirect(Redirect::new(
+                location.clone(),
+                route.redirect_status,
+            )));
         }
+        if let Some(response) = &route.respond {
+            steps.push(Step::Respond(Respond::new(response.clone())));
+        }
+        steps.extend(cache_steps(route, &parts));
         Self {
             steps: steps.into(),
+        }
+    }
+
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Only what the route changes of the request's headers, which decides nothing.
+    pub(crate) fn edit(&self, facts: &RequestFacts<'_>, context: &mut PolicyContext) {
+        for step in &self.steps {
+            if let Step::HeaderEdits(policy) = step {
+                policy.on_request(facts, context);
+            }
         }
     }
 
@@ -88,7 +175,7 @@ impl Chain {
                 Verdict::Now(flow) => flow,
                 Verdict::Later(flow) => flow.await,
             };
-            if matches!(flow, Flow::Reply(_)) {
+            if !matches!(flow, Flow::Continue) {
                 return flow;
             }
         }
@@ -97,6 +184,9 @@ impl Chain {
 
     /// A part of the request body has arrived.
     pub(crate) fn on_body(&self, length: usize, context: &mut PolicyContext) -> Flow {
+        if length > 0 {
+            context.cache_cancel();
+        }
         context.body_bytes = context.body_bytes.saturating_add(length as u64);
         for step in &self.steps {
             if let Step::BodyLimit(policy) = step
@@ -111,12 +201,26 @@ impl Chain {
     pub(crate) fn on_response(&self, context: &PolicyContext, response: &mut dyn ResponseHead) {
         for step in &self.steps {
             match step {
+                Step::Announcement(policy) => policy.on_response(response),
+                Step::Cors(policy) => policy.on_response(context, response),
                 Step::RateLimits(policy) => policy.on_response(context, response),
+                Step::SecurityHeaders(headers) => headers.on_response(context, response),
                 Step::HeaderEdits(policy) => policy.on_response(response),
-                Step::Upgrade(_)
+                Step::Split(policy) => policy.on_response(context, response),
+                Step::Cache(_) => context.cache_response(response),
+                Step::NetworkAccess(_)
+                | Step::Maintenance(_)
+                | Step::Fault(_)
+                | Step::ClaimNames(_)
+                | Step::Upgrade(_)
                 | Step::BodyLimit(_)
+                | Step::Decompression(_)
                 | Step::AccessToken(_)
-                | Step::Redirect(_) => {}
+                | Step::Lookup(_)
+                | Step::Mirroring(_)
+                | Step::Redirect(_)
+                | Step::Respond(_)
+                | Step::Invalidation(_) => {}
             }
         }
     }
@@ -129,19 +233,94 @@ impl Step {
         context: &'f mut PolicyContext,
     ) -> Verdict<'f> {
         match self {
+            Self::Announcement(policy) => Verdict::Now(policy.on_request()),
+            Self::Cors(policy) => Verdict::Now(policy.on_request(facts, context)),
+            Self::NetworkAccess(policy) => Verdict::Now(policy.on_request(facts)),
+            Self::Maintenance(policy) => Verdict::Now(policy.on_request(facts)),
+            Self::Fault(policy) => policy.on_request(),
+            Self::SecurityHeaders(_) => Verdict::Now(Flow::Continue),
+            Self::ClaimNames(policy) => {
+                policy.on_request(facts, context);
+                Verdict::Now(Flow::Continue)
+            }
             Self::Upgrade(policy) => Verdict::Now(policy.on_request(facts)),
             Self::BodyLimit(policy) => Verdict::Now(policy.on_request(facts)),
+            Self::Decompression(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::AccessToken(policy) => policy.on_request(facts, context),
-            Self::RateLimits(policy) => Verdict::Now(policy.on_request(facts, context)),
+            Self::RateLimits(policy) => policy.on_request(facts, context),
             Self::HeaderEdits(policy) => {
+                policy.on_request(facts, context);
+                Verdict::Now(Flow::Continue)
+            }
+            Self::Split(policy) => Verdict::Now(policy.on_request(facts, context)),
+            Self::Lookup(policy) => policy.on_request(facts, context),
+            Self::Mirroring(policy) => {
                 policy.on_request(facts, context);
                 Verdict::Now(Flow::Continue)
             }
             Self::Redirect(policy) => {
                 Verdict::Now(refused_first(context, || policy.on_request(facts)))
             }
+            Self::Respond(policy) => Verdict::Now(refused_first(context, || policy.on_request())),
+            Self::Cache(policy) => policy.on_request(facts, context),
+            Self::Invalidation(policy) => {
+                policy.on_request(facts, context);
+                Verdict::Now(Flow::Continue)
+            }
         }
     }
+}
+
+/// The steps before it is known who sent a request.
+fn guards(route: &Route, clock: &Clock) -> Vec<Step> {
+    let guards = &route.guards;
+    let cors = guards.cors.as_ref();
+    let cors = cors.map(|rules| Step::Cors(CorsPolicy::new(rules, route)));
+    let announcement = route.lifecycle.as_ref();
+    let announcement = announcement.map(|it| Step::Announcement(Announcement::new(it, clock)));
+    let networks = guards.networks.clone();
+    let networks = networks.map(|networks| Step::NetworkAccess(NetworkAccess::new(networks)));
+    let maintenance = guards.maintenance.clone();
+    let maintenance = maintenance.map(|mode| Step::Maintenance(MaintenanceMode::new(mode)));
+    let fault = guards.fault;
+    let fault = fault.map(|fault| Step::Fault(FaultInjection::new(fault)));
+    [cors, announcement, networks, maintenance, fault]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The steps that choose where a request goes.
+fn destination(route: &Route, mirror: Option<Arc<Mirror>>, parts: &ChainParts<'_>) -> Vec<Step> {
+    let split = route.split.as_ref();
+    let split = split.map(|split| Step::Split(Split::new(split, parts.upstreams)));
+    let lookup = route.lookup.as_ref().and_then(|(index, segment)| {
+        let lookup = Arc::clone(parts.lookups.get(*index)?);
+        Some(Step::Lookup(Lookup::new(lookup, segment)))
+    });
+    let mirroring = route.mirror.as_ref().zip(mirror);
+    let mirroring = mirroring.map(|(rule, mirror)| Step::Mirroring(Mirroring::new(rule, mirror)));
+    [split, lookup, mirroring].into_iter().flatten().collect()
+}
+
+/// Those of a route to an upstream, if there are caches.
+fn cache_steps(route: &Route, parts: &ChainParts<'_>) -> impl Iterator<Item = Step> {
+    let is_proxy = matches!(route.action, RouteAction::Proxy(_) | RouteAction::Choose);
+    let invalidates = is_proxy && !parts.caches.is_empty();
+    let invalidator = invalidates.then(|| Step::Invalidation(Invalidator::new(parts.caches)));
+    let cache = route.cache.and_then(|index| parts.caches.get(index));
+    let cache = cache.map(|cache| {
+        let metrics = CacheMetrics::new(parts.metrics, &cache.settings.name);
+        let of_route = (Arc::clone(&route.name), route.direct);
+        let clock = parts.clock.clone();
+        Step::Cache(ResponseCache::new(
+            Arc::clone(cache),
+            of_route,
+            clock,
+            metrics,
+        ))
+    });
+    invalidator.into_iter().chain(cache)
 }
 
 /// What was refused before is not redirected.

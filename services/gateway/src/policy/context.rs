@@ -1,43 +1,20 @@
-//! What policies share: their answer, and what they remember of a request.
+//! What policies remember of a request.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue};
 use quartet_auth::jwt::Claims;
 
-use crate::{reply::GatewayResponse, request::is_visible};
+pub(super) use super::flow::{Edit, Flow, ResponseHead, Verdict};
+use super::{compression::Encoder, decoder::Decoder, fetch::CacheAccess};
+use crate::{
+    reply::GatewayResponse,
+    request::is_visible,
+    upstream::{Mirror, Upstream},
+};
 
 static USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
-
-/// Continue, or answer without asking an upstream.
-#[derive(Debug)]
-pub(crate) enum Flow {
-    Continue,
-    Reply(Box<GatewayResponse>),
-}
-
-/// The flow at once, or once something outside was asked.
-pub(super) enum Verdict<'f> {
-    Now(Flow),
-    Later(Pin<Box<dyn Future<Output = Flow> + Send + 'f>>),
-}
-
-/// A change to the request that the upstream receives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Edit {
-    /// In place of all values that the header has.
-    Set(HeaderName, HeaderValue),
-    Remove(HeaderName),
-}
-
-impl Edit {
-    pub(crate) fn name(&self) -> &HeaderName {
-        match self {
-            Self::Set(name, _) | Self::Remove(name) => name,
-        }
-    }
-}
 
 /// What policies remember of a request until its response.
 #[derive(Debug, Default)]
@@ -46,12 +23,27 @@ pub(crate) struct PolicyContext {
     pub(crate) caller: Option<Arc<Claims>>,
     /// Applied in this order, after what is untrusted was removed and the caller named.
     pub(crate) edits: Vec<Edit>,
+    /// The client's connection is encrypted, by what a trusted proxy says too.
+    pub(crate) is_secure: bool,
+    /// That a policy has chosen.
+    pub(crate) upstream: Option<Arc<Upstream>>,
+    /// Gets a copy of the request.
+    pub(crate) mirror: Option<Arc<Mirror>>,
+    /// The choice of a split, if the client had none.
+    pub(super) assigned: Option<usize>,
+    pub(super) cors: CorsContext,
     /// An answer that later policies do not prevent but may replace.
     pub(super) deferred: Option<Box<GatewayResponse>>,
     /// Received of the request body by this attempt.
     pub(super) body_bytes: u64,
     /// By the place of a limit among those of its route.
     pub(super) quotas: [Option<Quota>; MAX_LIMITS],
+    /// Decodes the request body.
+    pub(crate) decoder: Option<Box<Decoder>>,
+    /// Encodes the response body.
+    pub(crate) encoder: Option<Box<Encoder>>,
+    /// What is to become of the response.
+    pub(super) cache: Option<CacheAccess>,
 }
 
 impl PolicyContext {
@@ -68,7 +60,18 @@ impl PolicyContext {
     /// The body is sent, and counted, again.
     pub(crate) fn restart_body(&mut self) {
         self.body_bytes = 0;
+        if let Some(decoder) = &mut self.decoder {
+            decoder.restart();
+        }
     }
+}
+
+/// What the `Origin` of a request means for its response.
+#[derive(Debug, Default)]
+pub(super) struct CorsContext {
+    /// It may read the response.
+    pub(super) origin: Option<HeaderValue>,
+    pub(super) is_preflight: bool,
 }
 
 /// Of one route.
@@ -80,30 +83,4 @@ pub(super) struct Quota {
     pub(super) remaining: u32,
     /// Until at least one more request is allowed.
     pub(super) reset: Duration,
-}
-
-/// The head of a final response, of an upstream or of the gateway itself.
-pub(crate) trait ResponseHead {
-    fn status(&self) -> StatusCode;
-
-    /// In place of all values that the header has.
-    fn set(&mut self, name: HeaderName, value: HeaderValue);
-
-    fn append(&mut self, name: HeaderName, value: HeaderValue);
-
-    /// As `set`, with a value that need not outlive the call. Nothing, if it is not a header value.
-    fn set_bytes(&mut self, name: &HeaderName, value: &[u8]) {
-        if let Ok(value) = HeaderValue::from_bytes(value) {
-            self.set(name.clone(), value);
-        }
-    }
-
-    /// As `append`, with a value that need not outlive the call.
-    fn append_bytes(&mut self, name: &HeaderName, value: &[u8]) {
-        if let Ok(value) = HeaderValue::from_bytes(value) {
-            self.append(name.clone(), value);
-        }
-    }
-
-    fn remove(&mut self, name: &HeaderName);
 }

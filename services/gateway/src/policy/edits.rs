@@ -1,17 +1,15 @@
-//! Sets and removes headers of requests and responses, as the route says.
-
-use http::{HeaderName, HeaderValue};
+//! Sets, adds and removes headers of requests and responses, as the route says.
 
 use super::context::{Edit, PolicyContext, ResponseHead};
 use crate::{
     request::RequestFacts,
-    routing::{Route, Template},
+    routing::{HeaderEdit, Route, Template},
 };
 
 #[derive(Debug)]
 pub(super) struct HeaderEdits {
-    request: Vec<(HeaderName, Option<Template>)>,
-    response: Vec<(HeaderName, Option<HeaderValue>)>,
+    request: Vec<HeaderEdit<Template>>,
+    response: Vec<HeaderEdit<http::HeaderValue>>,
 }
 
 impl HeaderEdits {
@@ -23,14 +21,22 @@ impl HeaderEdits {
     }
 
     pub(super) fn on_request(&self, facts: &RequestFacts<'_>, context: &mut PolicyContext) {
-        for (name, template) in &self.request {
-            let value = template
-                .as_ref()
-                .and_then(|template| template.render(facts));
-            context.edits.push(match value {
-                Some(value) => Edit::Set(name.clone(), value),
-                // The client's own value must not replace one that cannot be set.
-                None => Edit::Remove(name.clone()),
+        for edit in &self.request {
+            context.edits.push(match edit {
+                HeaderEdit::Set(name, template) => match template.render(facts) {
+                    Some(value) => Edit::Set(name.clone(), value),
+                    // The client's own value must not replace one that cannot be set.
+                    None => Edit::Remove(name.clone()),
+                },
+                HeaderEdit::Remove(name) => Edit::Remove(name.clone()),
+                HeaderEdit::Add(name, template) => match template.render(facts) {
+                    Some(value) => Edit::Add(name.clone(), value),
+                    None => continue,
+                },
+                HeaderEdit::SetMissing(name, template) => match template.render(facts) {
+                    Some(value) => Edit::SetMissing(name.clone(), value),
+                    None => continue,
+                },
             });
         }
     }
@@ -40,10 +46,12 @@ impl HeaderEdits {
         if response.status().is_informational() {
             return;
         }
-        for (name, value) in &self.response {
-            match value {
-                Some(value) => response.set(name.clone(), value.clone()),
-                None => response.remove(name),
+        for edit in &self.response {
+            match edit {
+                HeaderEdit::Set(name, value) => response.set(name.clone(), value.clone()),
+                HeaderEdit::Remove(name) => response.remove(name),
+                HeaderEdit::Add(name, value) => response.append(name.clone(), value.clone()),
+                HeaderEdit::SetMissing(name, value) => response.set_missing(name, value),
             }
         }
     }

@@ -14,11 +14,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Redirect {
     location: Template,
+    /// `None`: by the method.
+    status: Option<StatusCode>,
 }
 
 impl Redirect {
-    pub(super) fn new(location: Template) -> Self {
-        Self { location }
+    pub(super) fn new(location: Template, status: Option<StatusCode>) -> Self {
+        Self { location, status }
     }
 
     pub(super) fn on_request(&self, facts: &RequestFacts<'_>) -> Flow {
@@ -28,14 +30,18 @@ impl Redirect {
             return Flow::Reply(error::no_route().into());
         };
         // Every client knows 301, but repeats a POST as GET.
-        let status = if [Method::GET, Method::HEAD].contains(facts.method) {
+        let status = self.status.unwrap_or(if is_read(facts.method) {
             StatusCode::MOVED_PERMANENTLY
         } else {
             StatusCode::PERMANENT_REDIRECT
-        };
+        });
         let reply = Reply::ok(HeaderValue::from_static("text/plain"), Bytes::new())
             .status(status)
             .header(header::LOCATION, location);
         Flow::Reply(Box::new(GatewayResponse::Reply(reply)))
     }
+}
+
+fn is_read(method: &Method) -> bool {
+    [Method::GET, Method::HEAD].contains(method)
 }

@@ -1,20 +1,29 @@
-//! Refuses a WebSocket where the route does not allow it, versions that do not exist, and handshakes
-//! that remove a part of themselves.
+//! Refuses a WebSocket where the route does not allow it, of pages that are not allowed, of versions
+//! that do not exist, and handshakes that remove a part of themselves.
+
+use std::sync::Arc;
+
+use http::header;
 
 use super::context::Flow;
 use crate::{
     error,
-    request::{RequestFacts, WebSocket},
+    request::{RequestFacts, WebOrigin, WebSocket, host::Authority},
+    routing::{Cors, Route},
 };
 
 #[derive(Debug)]
 pub(super) struct Upgrade {
     allowed: bool,
+    cors: Option<Arc<Cors>>,
 }
 
 impl Upgrade {
-    pub(super) fn new(allowed: bool) -> Self {
-        Self { allowed }
+    pub(super) fn new(route: &Route) -> Self {
+        Self {
+            allowed: route.upgrade,
+            cors: route.guards.cors.clone(),
+        }
     }
 
     pub(super) fn on_request(&self, facts: &RequestFacts<'_>) -> Flow {
@@ -30,7 +39,44 @@ impl Upgrade {
                     error::malformed("Connection names a header of the WebSocket handshake");
                 Flow::Reply(problem.into())
             }
+            WebSocket::Handshake if !self.admits_origin(facts) => {
+                Flow::Reply(error::origin_not_allowed().into())
+            }
             _ => Flow::Continue,
         }
     }
+
+    /// Browsers open a WebSocket for pages of any origin, with the cookies of the host, and CORS does
+    /// not apply: only this check keeps another site from using the session of its visitor. Clients
+    /// that are no browsers send no `Origin`.
+    fn admits_origin(&self, facts: &RequestFacts<'_>) -> bool {
+        let Some(sent) = facts.headers.first(&header::ORIGIN) else {
+            return true;
+        };
+        if facts.headers.nth(&header::ORIGIN, 1).is_some() {
+            return false;
+        }
+        let Ok(sent) = std::str::from_utf8(sent) else {
+            return false;
+        };
+        let is_listed = self.cors.as_ref().is_some_and(|cors| cors.allows(sent));
+        is_listed || is_same_host(sent, facts)
+    }
+}
+
+/// Whether the page was loaded from the host that the client asked for.
+fn is_same_host(origin: &str, facts: &RequestFacts<'_>) -> bool {
+    let Some(origin) = WebOrigin::parse(origin) else {
+        return false;
+    };
+    let sent = || std::str::from_utf8(facts.headers.first(&header::HOST)?).ok();
+    let host = facts.reported_host.or_else(sent);
+    let host = host.and_then(Authority::parse);
+    let scheme = match origin.scheme {
+        // A page that was not encrypted may be anyone's.
+        "http" => !facts.is_secure,
+        "https" => true,
+        _ => false,
+    };
+    scheme && host.is_some_and(|host| origin.is_of(&host))
 }

@@ -7,6 +7,9 @@ pub(crate) trait Headers: Sync {
     /// The value of the header's `index`-th occurrence, counted from 0.
     fn nth(&self, name: &HeaderName, index: usize) -> Option<&[u8]>;
 
+    /// Every name, as it was sent, as often as it was.
+    fn each_name(&self, see: &mut dyn FnMut(&[u8]));
+
     /// The value of the first occurrence.
     fn first(&self, name: &HeaderName) -> Option<&[u8]> {
         self.nth(name, 0)
@@ -20,6 +23,12 @@ impl Headers for HeaderMap {
         }
         let mut values = self.get_all(name).iter();
         values.nth(index).map(HeaderValue::as_bytes)
+    }
+
+    fn each_name(&self, see: &mut dyn FnMut(&[u8])) {
+        for name in self.keys() {
+            see(name.as_str().as_bytes());
+        }
     }
 }
 
@@ -57,6 +66,16 @@ impl dyn Headers + '_ {
         found
     }
 
+    /// The value of the first cookie of this name.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&[u8]> {
+        self.all(header::COOKIE)
+            .flat_map(|value| value.split(|&byte| byte == b';'))
+            .find_map(|pair| {
+                let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+                rest.strip_prefix(b"=")
+            })
+    }
+
     pub(crate) fn content_length(&self) -> Option<u64> {
         let value = self.first(&header::CONTENT_LENGTH)?;
         std::str::from_utf8(value).ok()?.trim().parse().ok()
@@ -66,6 +85,18 @@ impl dyn Headers + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cookies_are_found_by_their_whole_name() {
+        let mut sent = HeaderMap::new();
+        sent.append(header::COOKIE, HeaderValue::from_static("ab=1; b=2;a=3"));
+        sent.append(header::COOKIE, HeaderValue::from_static("c=4; A=5"));
+        let headers: &dyn Headers = &sent;
+        assert_eq!(headers.cookie("a"), Some(&b"3"[..]));
+        assert_eq!(headers.cookie("b"), Some(&b"2"[..]));
+        assert_eq!(headers.cookie("c"), Some(&b"4"[..]));
+        assert_eq!(headers.cookie("d"), None);
+    }
 
     #[test]
     fn values_are_visible_as_the_crate_http_says() {

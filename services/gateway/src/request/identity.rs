@@ -12,21 +12,41 @@ const UNTRUSTED_NAMES: [&str; 7] = [
 ];
 const UNTRUSTED_PREFIXES: [&str; 2] = ["x-quartet-", "x-forwarded-"];
 
+/// In these, other proxies name the caller: oauth2-proxy, Authelia, Kubernetes, Grafana. A route may
+/// set them.
+const CALLER_NAMES: [&str; 5] = [
+    "x-user",
+    "x-email",
+    "x-groups",
+    "x-preferred-username",
+    "x-webauth-user",
+];
+const CALLER_PREFIXES: [&str; 4] = [
+    "x-auth-request-",
+    "x-remote-",
+    "x-authenticated-",
+    "remote-",
+];
+
 /// Whether a header must not reach the upstream as the client sent it.
 ///
 /// Some servers read `X_User_Id` as `X-User-Id`, so underscores are treated as dashes.
 pub(crate) fn is_untrusted(name: &[u8]) -> bool {
     // The first letter decides for nearly all headers.
     let first = name.first().map(u8::to_ascii_lowercase);
-    matches!(first, Some(b'x' | b'f' | b't')) && is_untrusted_name(name)
+    matches!(first, Some(b'x' | b'f' | b't' | b'r'))
+        && (is_among(name, &UNTRUSTED_NAMES, &UNTRUSTED_PREFIXES)
+            || is_among(name, &CALLER_NAMES, &CALLER_PREFIXES))
 }
 
-fn is_untrusted_name(name: &[u8]) -> bool {
+/// Whether only the gateway itself may set a header of a request.
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
+    is_among(name, &UNTRUSTED_NAMES, &UNTRUSTED_PREFIXES)
+}
+
+fn is_among(name: &[u8], names: &[&str], prefixes: &[&str]) -> bool {
     let is_known = |known: &&str| name.len() == known.len() && has_prefix(name, known);
-    UNTRUSTED_NAMES.iter().any(is_known)
-        || UNTRUSTED_PREFIXES
-            .iter()
-            .any(|prefix| has_prefix(name, prefix))
+    names.iter().any(is_known) || prefixes.iter().any(|prefix| has_prefix(name, prefix))
 }
 
 /// Whether some servers read one name as the other: without case, and with `_` as `-`.
@@ -38,7 +58,8 @@ pub(crate) fn is_alias(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().map(spelled).eq(other.iter().map(spelled))
 }
 
-fn has_prefix(name: &[u8], prefix: &str) -> bool {
+/// Whether a name begins like this, which is in lower case, with `_` as `-`.
+pub(crate) fn has_prefix(name: &[u8], prefix: &str) -> bool {
     name.len() >= prefix.len()
         && name.iter().zip(prefix.as_bytes()).all(|(&sent, &known)| {
             sent.to_ascii_lowercase() == known || (sent == b'_' && known == b'-')
@@ -51,7 +72,8 @@ mod tests {
 
     #[test]
     fn no_name_begins_with_another_letter() {
-        for name in UNTRUSTED_NAMES.iter().chain(&UNTRUSTED_PREFIXES) {
+        let all = UNTRUSTED_NAMES.iter().chain(&UNTRUSTED_PREFIXES);
+        for name in all.chain(&CALLER_NAMES).chain(&CALLER_PREFIXES) {
             assert!(is_untrusted(format!("{name}a").as_bytes()) || is_untrusted(name.as_bytes()));
         }
     }

@@ -5,15 +5,19 @@
 //! route was chosen for.
 
 mod facts;
+mod forwarded;
 mod headers;
 pub(crate) mod host;
 mod identity;
+mod origin;
 pub(crate) mod path;
 mod target;
 mod websocket;
 
 pub(crate) use facts::{Captures, RequestFacts};
+pub(crate) use forwarded::client_by_forwarded;
 pub(crate) use headers::{Headers, is_visible};
-pub(crate) use identity::{is_alias, is_untrusted};
+pub(crate) use identity::{has_prefix, is_alias, is_reserved, is_untrusted};
+pub(crate) use origin::{OriginPattern, WebOrigin, preflight_method};
 pub(crate) use target::{RequestTarget, reconcile};
 pub(crate) use websocket::WebSocket;

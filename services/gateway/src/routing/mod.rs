@@ -1,13 +1,42 @@
-//! Matches the host, path, method and headers of a request to a route.
+//! Matches the host, path, method, headers and query of a request to a route.
 
+mod access;
+mod candidate;
+mod codings;
+mod condition;
+mod guards;
+mod lifecycle;
+mod matched;
+mod mirror;
 mod pattern;
+mod retry;
+mod rewrite;
 mod route;
 mod select;
+mod split;
 mod table;
 mod template;
 
+pub(crate) use access::{
+    Access, ClaimHeader, CookieForward, RequiredClaim, TokenCookie, TokenSource,
+};
+pub(crate) use candidate::{Candidate, Mismatch};
+pub(crate) use codings::{Coding, CompressionSettings, RequestDecompression};
+pub(crate) use condition::{ExpectedValue, HeaderCondition, QueryCondition};
+pub(crate) use guards::{
+    AllowedHeaders, ClientNetworks, Cors, Fault, FaultEffect, Guards, Maintenance, NetworkSet,
+    SecurityHeaders,
+};
+pub(crate) use lifecycle::{AfterSunset, Lifecycle};
+pub(crate) use matched::{MatchedRoute, ReadHead, SentHead};
+pub(crate) use mirror::MirrorRule;
 pub(crate) use pattern::{HostPattern, PathPattern};
-pub(crate) use route::{Auth, GatewayPage, Route, RouteAction};
+pub(crate) use retry::{RetryCause, RetryOn};
+pub(crate) use rewrite::Rewrite;
+pub(crate) use route::{
+    Auth, FixedResponse, GatewayPage, HeaderEdit, OnStoreError, Route, RouteAction,
+};
 pub(crate) use select::Unroutable;
+pub(crate) use split::{Split, Sticky};
 pub(crate) use table::RouteTable;
 pub(crate) use template::Template;

@@ -2,11 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 
 use super::{
+    access::Access,
+    codings::{CompressionSettings, RequestDecompression},
+    condition::{HeaderCondition, QueryCondition},
+    guards::Guards,
+    lifecycle::Lifecycle,
+    mirror::MirrorRule,
     pattern::{HostPattern, PathPattern},
+    retry::RetryOn,
+    rewrite::Rewrite,
+    split::Split,
     template::Template,
 };
 
@@ -22,20 +32,40 @@ pub(crate) struct Route {
     pub(crate) paths: Vec<PathPattern>,
     /// Empty: any method.
     pub(crate) methods: Vec<Method>,
-    /// All of these must be present.
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// All of these must hold.
+    pub(crate) headers: Vec<HeaderCondition>,
+    pub(crate) query: Vec<QueryCondition>,
+    /// The path for the upstream; `None`: that of the request.
+    pub(crate) rewrite: Option<Rewrite>,
     pub(crate) action: RouteAction,
+    pub(crate) split: Option<Split>,
+    /// Index into the configuration's lookups, and the segment of the path that is looked up.
+    pub(crate) lookup: Option<(usize, String)>,
+    pub(crate) mirror: Option<MirrorRule>,
     /// Requests in common form take the direct path.
     pub(crate) direct: bool,
     /// The `Location` of every response.
     pub(crate) redirect: Option<Template>,
+    /// `None`: 301, or 308 where the method must stay.
+    pub(crate) redirect_status: Option<StatusCode>,
+    pub(crate) respond: Option<FixedResponse>,
+    pub(crate) lifecycle: Option<Lifecycle>,
     pub(crate) auth: Auth,
+    pub(crate) access: Access,
     /// Indices into the configuration's limits, in the order in which they count.
     pub(crate) limits: Vec<usize>,
-    /// Headers of the request to set, or to remove.
-    pub(crate) request_headers: Vec<(HeaderName, Option<Template>)>,
+    /// In place of what the limits say.
+    pub(crate) on_store_error: Option<OnStoreError>,
+    /// How responses are compressed; `None`: they are not.
+    pub(crate) compression: Option<Arc<CompressionSettings>>,
+    pub(crate) request_decompression: RequestDecompression,
+    /// Index into the configuration's caches.
+    pub(crate) cache: Option<usize>,
+    /// What is changed of the headers of the request, in this order.
+    pub(crate) request_headers: Vec<HeaderEdit<Template>>,
     /// The same of the response.
-    pub(crate) response_headers: Vec<(HeaderName, Option<HeaderValue>)>,
+    pub(crate) response_headers: Vec<HeaderEdit<HeaderValue>>,
+    pub(crate) guards: Guards,
     pub(crate) upgrade: bool,
     /// Responses may be silent for as long as `stream_timeout`.
     pub(crate) stream: bool,
@@ -47,6 +77,22 @@ pub(crate) struct Route {
     pub(crate) response_timeout: Option<Duration>,
     /// `None`: no limit.
     pub(crate) stream_timeout: Option<Duration>,
+    /// `None`: as the upstream says.
+    pub(crate) retry_on: Option<RetryOn>,
+    /// From the head of the request to the end of the response. `None`: no limit.
+    pub(crate) request_timeout: Option<Duration>,
+}
+
+/// A change to a header. A value for several occurrences is there for each.
+#[derive(Clone, Debug)]
+pub(crate) enum HeaderEdit<V> {
+    /// In place of all values that the header has.
+    Set(HeaderName, V),
+    Remove(HeaderName),
+    /// Beside the values that the header has.
+    Add(HeaderName, V),
+    /// Unless the header has a value.
+    SetMissing(HeaderName, V),
 }
 
 /// Where the response comes from.
@@ -54,9 +100,21 @@ pub(crate) struct Route {
 pub(crate) enum RouteAction {
     /// Index into the configuration's upstreams.
     Proxy(usize),
+    /// An upstream that a policy of the route chooses.
+    Choose,
     Serve(GatewayPage),
     /// The route's `redirect`.
     Redirect,
+    /// The route's `respond`.
+    Respond,
+}
+
+/// The same response to every request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FixedResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: HeaderValue,
+    pub(crate) body: Bytes,
 }
 
 /// A page that the gateway serves itself.
@@ -79,6 +137,29 @@ pub(crate) enum Auth {
     /// A valid token is needed.
     #[default]
     Required,
+}
+
+/// What becomes of a request when the store of the rate limits does not answer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnStoreError {
+    /// This process counts for itself.
+    #[default]
+    Local,
+    /// It is not counted.
+    Allow,
+    /// It is refused with 503.
+    Deny,
+}
+
+impl OnStoreError {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
 }
 
 impl Route {

@@ -7,12 +7,9 @@ use http::Method;
 use super::{
     pattern::PathPattern,
     route::Route,
-    table::{RouteMatch, RouteTable},
+    table::{RequestKey, RouteMatch, RouteTable},
 };
-use crate::request::{
-    Headers,
-    path::{self, PathError},
-};
+use crate::request::path::{self, PathError};
 
 /// A route, and what matched it.
 #[derive(Debug)]
@@ -28,25 +25,25 @@ pub(crate) struct SelectedRoute<'t, 'r> {
 pub(crate) enum Unroutable {
     /// The path might be read in several ways.
     Refused(PathError),
+    /// There is not exactly one host.
+    InvalidHost,
     MethodNotAllowed(Vec<Method>),
     NotFound,
 }
 
 impl RouteTable {
-    /// `host` is in its one spelling; `raw_path` is as it was sent, without its query.
+    /// `raw_path` is as it was sent, without its query.
     ///
     /// # Errors
     /// [`Unroutable`].
     pub(crate) fn select<'t, 'r>(
         &'t self,
-        host: &str,
+        key: &RequestKey<'_>,
         raw_path: &'r str,
-        method: &Method,
-        headers: &dyn Headers,
     ) -> Result<SelectedRoute<'t, 'r>, Unroutable> {
         match path::path(raw_path) {
             Ok(path) => {
-                let (route, pattern) = found(self.find(host, &path, method, headers))?;
+                let (route, pattern) = found(self.find(key, &path))?;
                 Ok(SelectedRoute {
                     route,
                     pattern,
@@ -54,7 +51,7 @@ impl RouteTable {
                 })
             }
             Err(refused) if refused.may_be_raw() => {
-                let find = |path: &str| found(self.find(host, path, method, headers));
+                let find = |path: &str| found(self.find(key, path));
                 select_raw(raw_path, refused, find)
             }
             Err(refused) => Err(Unroutable::Refused(refused)),
@@ -124,7 +121,13 @@ mod tests {
     }
 
     fn select(table: &RouteTable, raw: &str) -> Result<(String, String), String> {
-        match table.select("", raw, &Method::GET, &HeaderMap::new()) {
+        let key = RequestKey {
+            host: "",
+            query: "",
+            method: &Method::GET,
+            headers: &HeaderMap::new(),
+        };
+        match table.select(&key, raw) {
             Ok(selected) => Ok((selected.route.name.to_string(), selected.path.into_owned())),
             Err(Unroutable::Refused(refused)) => Err(refused.code().to_owned()),
             Err(other) => Err(format!("{other:?}")),

@@ -9,6 +9,7 @@ use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 use http::Method;
 
 use super::{
+    candidate::{Candidate, Mismatch, Precedence},
     pattern::{HostPattern, PathPattern, Segment},
     route::Route,
 };
@@ -54,10 +55,14 @@ pub(crate) enum RouteMatch<'t> {
 }
 
 /// The parts of a request that select the route, except for its path.
-struct Query<'r> {
-    host: &'r str,
-    method: &'r Method,
-    headers: &'r dyn Headers,
+#[derive(Clone, Copy)]
+pub(crate) struct RequestKey<'r> {
+    /// In its one spelling.
+    pub(crate) host: &'r str,
+    /// With its question mark; may be empty.
+    pub(crate) query: &'r str,
+    pub(crate) method: &'r Method,
+    pub(crate) headers: &'r dyn Headers,
 }
 
 /// The best entry found so far.
@@ -84,17 +89,7 @@ impl RouteTable {
             }
         }
         combinations.sort_by_key(|&(index, host, path)| {
-            let route = &routes[index];
-            Reverse((
-                route.priority,
-                host.map_or(0, HostPattern::specificity),
-                path.segments.len(),
-                Reverse(path.wildcards()),
-                !path.prefix,
-                route.headers.len(),
-                !route.methods.is_empty(),
-                Reverse(route.name.clone()),
-            ))
+            Reverse(Precedence::of(&routes[index], host, path))
         });
         let mut root = Node::default();
         let mut entries = Vec::with_capacity(combinations.len());
@@ -126,22 +121,12 @@ impl RouteTable {
         &self.routes
     }
 
-    /// `host` and `path` are in their one spelling; `path` has no query.
-    pub(crate) fn find(
-        &self,
-        host: &str,
-        path: &str,
-        method: &Method,
-        headers: &dyn Headers,
-    ) -> RouteMatch<'_> {
-        let query = Query {
-            host,
-            method,
-            headers,
-        };
+    /// `path` is in its one spelling, without query.
+    pub(crate) fn find(&self, key: &RequestKey<'_>, path: &str) -> RouteMatch<'_> {
         let mut best = BestMatch::default();
-        let rest = path.strip_prefix('/').unwrap_or(path);
-        self.search(&self.root, Some(rest), &query, &mut best);
+        self.root.walk(Some(segments(path)), &mut |entries| {
+            self.consider(entries, key, &mut best);
+        });
         match best.entry {
             Some(entry) => {
                 let entry = &self.entries[entry];
@@ -151,42 +136,48 @@ impl RouteTable {
                 }
             }
             None if best.method_mismatch => {
-                let mut methods = Vec::new();
-                self.collect_methods(&self.root, Some(rest), &query, &mut methods);
-                RouteMatch::MethodNotAllowed(methods)
+                RouteMatch::MethodNotAllowed(self.allowed_methods(key, path))
             }
             None => RouteMatch::NotFound,
         }
     }
 
-    /// `rest` is `None` at the end of the path.
-    fn search(&self, node: &Node, rest: Option<&str>, query: &Query<'_>, best: &mut BestMatch) {
-        self.consider(&node.prefix, query, best);
-        let Some(rest) = rest else {
-            self.consider(&node.exact, query, best);
-            return;
-        };
-        let (segment, next) = split(rest);
-        if let Some(child) = node.literals.get(segment) {
-            self.search(child, next, query, best);
-        }
-        if let Some(child) = &node.any
-            && !segment.is_empty()
-        {
-            self.search(child, next, query, best);
-        }
+    /// How every combination of hosts and paths compares with a request, best first. `None`: it
+    /// matches.
+    pub(crate) fn candidates(&self, key: &RequestKey<'_>, path: &str) -> Vec<Candidate<'_>> {
+        let mut matching = Vec::new();
+        self.root.walk(Some(segments(path)), &mut |entries| {
+            matching.extend(entries);
+        });
+        let entries = self.entries.iter().enumerate();
+        let candidates = entries.map(|(rank, entry)| {
+            let route = &self.routes[entry.route];
+            let mismatch = if matching.contains(&rank) {
+                let method = || (!route.allows(key.method)).then_some(Mismatch::Method);
+                self.mismatch(entry, key).or_else(method)
+            } else {
+                Some(Mismatch::Path)
+            };
+            Candidate {
+                route,
+                host: entry.host.as_ref(),
+                pattern: &entry.pattern,
+                mismatch,
+            }
+        });
+        candidates.collect()
     }
 
-    fn consider(&self, entries: &[usize], query: &Query<'_>, best: &mut BestMatch) {
+    fn consider(&self, entries: &[usize], key: &RequestKey<'_>, best: &mut BestMatch) {
         for &rank in entries {
             if best.entry.is_some_and(|found| found < rank) {
                 return;
             }
             let entry = &self.entries[rank];
-            if !self.matches(entry, query) {
+            if self.mismatch(entry, key).is_some() {
                 continue;
             }
-            if self.routes[entry.route].allows(query.method) {
+            if self.routes[entry.route].allows(key.method) {
                 best.entry = Some(rank);
                 return;
             }
@@ -194,52 +185,61 @@ impl RouteTable {
         }
     }
 
-    /// Compares everything except the method.
-    fn matches(&self, entry: &RouteEntry, query: &Query<'_>) -> bool {
-        entry
-            .host
-            .as_ref()
-            .is_none_or(|host| host.matches(query.host))
-            && self.routes[entry.route]
-                .headers
-                .iter()
-                .all(|(name, value)| {
-                    let mut sent = query.headers.all(name.clone());
-                    sent.any(|sent| sent == value.as_bytes())
-                })
+    /// Compares everything except path and method.
+    fn mismatch(&self, entry: &RouteEntry, key: &RequestKey<'_>) -> Option<Mismatch<'_>> {
+        let host = entry.host.as_ref();
+        if host.is_some_and(|host| !host.matches(key.host)) {
+            return Some(Mismatch::Host);
+        }
+        let route = &self.routes[entry.route];
+        let mut headers = route.headers.iter();
+        let mut query = route.query.iter();
+        let header = headers.find(|condition| !condition.matches(key.headers));
+        let header = header.map(Mismatch::Header);
+        header.or_else(|| {
+            let parameter = query.find(|condition| !condition.matches(key.query));
+            parameter.map(Mismatch::Parameter)
+        })
     }
 
-    fn collect_methods(
-        &self,
-        node: &Node,
-        rest: Option<&str>,
-        query: &Query<'_>,
-        methods: &mut Vec<Method>,
-    ) {
-        let here = if rest.is_none() { &node.exact[..] } else { &[] };
-        for &rank in node.prefix.iter().chain(here) {
-            if self.matches(&self.entries[rank], query) {
-                for method in &self.routes[self.entries[rank].route].methods {
+    fn allowed_methods(&self, key: &RequestKey<'_>, path: &str) -> Vec<Method> {
+        let mut methods = Vec::new();
+        self.root.walk(Some(segments(path)), &mut |entries| {
+            for entry in entries.iter().map(|&rank| &self.entries[rank]) {
+                if self.mismatch(entry, key).is_some() {
+                    continue;
+                }
+                for method in &self.routes[entry.route].methods {
                     if !methods.contains(method) {
                         methods.push(method.clone());
                     }
                 }
             }
-        }
-        let Some(rest) = rest else { return };
-        let (segment, next) = split(rest);
-        for child in node
-            .literals
-            .get(segment)
-            .into_iter()
-            .chain(node.any.as_deref())
-        {
-            self.collect_methods(child, next, query, methods);
-        }
+        });
+        methods
     }
 }
 
 impl Node {
+    /// Shows `visit` the entries of every pattern that matches. `rest` is `None` at the end of the
+    /// path.
+    fn walk(&self, rest: Option<&str>, visit: &mut impl FnMut(&[usize])) {
+        visit(&self.prefix);
+        let Some(rest) = rest else {
+            visit(&self.exact);
+            return;
+        };
+        let (segment, next) = split(rest);
+        if let Some(child) = self.literals.get(segment) {
+            child.walk(next, visit);
+        }
+        if let Some(child) = &self.any
+            && !segment.is_empty()
+        {
+            child.walk(next, visit);
+        }
+    }
+
     fn insert(&mut self, path: &PathPattern, rank: usize) {
         let mut node = self;
         for segment in &path.segments {
@@ -254,6 +254,11 @@ impl Node {
             node.exact.push(rank);
         }
     }
+}
+
+/// What follows the first slash.
+fn segments(path: &str) -> &str {
+    path.strip_prefix('/').unwrap_or(path)
 }
 
 fn split(rest: &str) -> (&str, Option<&str>) {
@@ -290,7 +295,13 @@ mod tests {
         path: &str,
         headers: &HeaderMap,
     ) -> String {
-        match table.find(host, path, &method, headers) {
+        let key = RequestKey {
+            host,
+            query: "",
+            method: &method,
+            headers,
+        };
+        match table.find(&key, path) {
             RouteMatch::Found { route, .. } => route.name.to_string(),
             RouteMatch::MethodNotAllowed(methods) => methods
                 .iter()

@@ -1,15 +1,31 @@
-//! Upstreams: their replicas, how they are found, chosen, ejected and retried.
+//! Upstreams: their replicas, how they are found, chosen, checked, ejected and retried.
 
 mod balance;
+mod breaker;
+mod check_counts;
+pub(crate) mod checks;
+pub(crate) mod client;
 pub(crate) mod discovery;
+mod gate;
 mod health;
+mod key;
 mod lease;
+mod lookup;
+mod mirror;
+mod outlier;
 mod pool;
 mod replicas;
 mod retry;
 
-pub(crate) use balance::BalanceKey;
+pub(crate) use gate::{Overload, Permit};
 pub(crate) use health::HealthState;
-pub(crate) use lease::{Lease, ReplicaOutcome};
+pub(crate) use key::BalanceKey;
+pub(crate) use lease::{AdmissionError, Lease, ReplicaOutcome};
+pub(crate) use lookup::{AddressLookup, LookupError, LookupOutcome};
+pub(crate) use mirror::{Mirror, MirrorOutcome, RequestCopy};
 pub(crate) use pool::Pool;
 pub(crate) use replicas::{Lookup, Replica, Upstream};
+pub(crate) use retry::backoff;
+
+/// Why requests are not sent to an upstream although it has replicas.
+pub(crate) const REFUSALS: [&str; 3] = ["circuit_open", "queue_full", "queue_timeout"];

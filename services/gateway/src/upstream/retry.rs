@@ -5,7 +5,12 @@
 //! the percentage is exact (that one turns 51 to 99 % into 100 %), and while the bucket is full a
 //! request only reads an atomic instead of taking a lock.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+use super::key::{BalanceKey, mix};
 
 /// Tokens per retry, so that one percent of a retry is one token.
 const RETRY_COST: i64 = 100;
@@ -68,9 +73,44 @@ impl Budget {
     }
 }
 
+/// A pause grows up to this multiple of the first one.
+const MAX_PAUSES: u32 = 10;
+
+/// The pause before a retry: twice as long each time, up to a bound, and between half of it and all of
+/// it, so that requests that failed together do not return together. `request` is different for each.
+pub(crate) fn backoff(first: Duration, retries: u32, request: BalanceKey) -> Duration {
+    let longest = first * (1 << retries.min(16)).min(MAX_PAUSES);
+    let share = mix(request.number() ^ u64::from(retries)) % 512 + 512;
+    longest * u32::try_from(share).unwrap_or(1024) / 1024
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_bound_and_differ() {
+        let first = Duration::from_millis(100);
+        for (retries, longest) in [
+            (0, 100),
+            (1, 200),
+            (2, 400),
+            (3, 800),
+            (4, 1_000),
+            (90, 1_000),
+        ] {
+            let pauses: Vec<u128> = (0..100)
+                .map(|request| backoff(first, retries, BalanceKey::of(request)).as_millis())
+                .collect();
+            assert!(
+                pauses
+                    .iter()
+                    .all(|pause| (longest / 2..=longest).contains(pause))
+            );
+            assert!(pauses.iter().any(|pause| *pause < longest * 6 / 10));
+            assert!(pauses.iter().any(|pause| *pause > longest * 9 / 10));
+        }
+    }
 
     #[test]
     fn retries_are_a_share_of_requests() {

@@ -6,30 +6,68 @@
 mod admin;
 #[path = "../it/auth.rs"]
 mod auth;
+#[path = "../it/balancing.rs"]
+mod balancing;
+#[path = "../it/bounds.rs"]
+mod bounds;
+#[path = "../it/browser.rs"]
+mod browser;
+#[path = "../it/caching.rs"]
+mod caching;
+#[path = "../it/caching_hostile.rs"]
+mod caching_hostile;
+#[path = "../it/caching_routes.rs"]
+mod caching_routes;
+#[path = "../it/client_ip.rs"]
+mod client_ip;
+#[path = "../it/compression.rs"]
+mod compression;
 #[path = "../it/conduct.rs"]
 mod conduct;
 #[path = "../it/conformance/mod.rs"]
 mod conformance;
 #[path = "../it/connections.rs"]
 mod connections;
+#[path = "../it/cors.rs"]
+mod cors;
+#[path = "../it/deep_health.rs"]
+mod deep_health;
 #[path = "../it/documents.rs"]
 mod documents;
+#[path = "../it/explain.rs"]
+mod explain;
+#[path = "../it/guards.rs"]
+mod guards;
 #[path = "../it/hostile.rs"]
 mod hostile;
 #[path = "../it/http2.rs"]
 mod http2;
+#[path = "../it/issuers.rs"]
+mod issuers;
 #[path = "../it/lifecycle.rs"]
 mod lifecycle;
 #[path = "../it/limits.rs"]
 mod limits;
+#[path = "../it/lookups.rs"]
+mod lookups;
+#[path = "../it/matching.rs"]
+mod matching;
+#[path = "../it/mirrors.rs"]
+mod mirrors;
 #[path = "../it/reloads.rs"]
 mod reloads;
 #[path = "../it/replicas.rs"]
 mod replicas;
+#[path = "../it/resilience.rs"]
+mod resilience;
+#[path = "../it/revocations.rs"]
+mod revocations;
 #[path = "../it/routing.rs"]
 mod routing;
 #[path = "../it/spelling.rs"]
 mod spelling;
+#[path = "../it/splits.rs"]
+mod splits;
 #[path = "../it/streams.rs"]
 mod streams;
 #[path = "../it/support/mod.rs"]
@@ -39,8 +77,16 @@ mod tls;
 #[path = "../it/upstream_responses.rs"]
 mod upstream_responses;
 
-/// They start no gateway, or one for each path.
-const ONCE: [&str; 4] = ["examples", "hops", "layers", "paths"];
+/// They start no gateway, or one for each path, or use what the direct path does not know.
+const ONCE: [&str; 7] = [
+    "examples",
+    "grpc",
+    "hops",
+    "layers",
+    "limit_topologies",
+    "paths",
+    "shared_limits",
+];
 
 #[test]
 fn every_test_runs_on_both_paths() {

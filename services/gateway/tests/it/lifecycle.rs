@@ -72,7 +72,7 @@ fn errors_have_line_and_column() {
         ),
         (
             "[routes.x]\npaths = [\"/a\"]\n",
-            "setting `routes.x` (FILE:1:9): must have `upstream`, `serve` or `redirect`",
+            "setting `routes.x` (FILE:1:9): must have one of `upstream`, `split`, `lookup`",
         ),
     ];
     for (text, expected) in cases {

@@ -1,6 +1,7 @@
 //! Reloads put everything in force or nothing, and never open a route.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,6 +33,21 @@ async fn status(gateway: &Gateway, path: &str, token: Option<&str>) -> u16 {
         request = request.bearer_auth(token);
     }
     request.send().await.unwrap().status().as_u16()
+}
+
+/// A gateway with a closed route that reads its secret from this file, at first the first one; and its
+/// settings.
+async fn start_with_secret_in(file: &Path) -> (Gateway, String) {
+    std::fs::write(file, SECRETS[0]).unwrap();
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        "[jwt]\njwks_url = \"\"\n".to_owned(),
+        secret_route(),
+    ]
+    .concat();
+    let variable = ("QUARTET_JWT_HS256_SECRET_FILE", file.to_str().unwrap());
+    let gateway = Gateway::with_variables(&settings, &[variable]).await;
+    (gateway, settings)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,15 +146,8 @@ async fn a_file_caught_half_written_is_not_put_in_force() {
 async fn a_storm_of_signals_delays_no_reload() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("secret");
-    std::fs::write(&file, SECRETS[0]).unwrap();
-    let settings = [
-        upstream(&[serve(echo()).await]),
-        "[jwt]\njwks_url = \"\"\n".to_owned(),
-        secret_route(),
-    ]
-    .concat();
-    let variable = ("QUARTET_JWT_HS256_SECRET_FILE", file.to_str().unwrap());
-    let gateway = Arc::new(Gateway::with_variables(&settings, &[variable]).await);
+    let (gateway, settings) = start_with_secret_in(&file).await;
+    let gateway = Arc::new(gateway);
     let stop = Arc::new(AtomicBool::new(false));
     let storm = std::thread::spawn({
         let (gateway, stop) = (Arc::clone(&gateway), Arc::clone(&stop));
@@ -189,14 +198,7 @@ async fn an_empty_file_never_replaces_one_with_content() {
 async fn secret_files_are_watched_and_their_last_value_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("secret");
-    std::fs::write(&file, SECRETS[0]).unwrap();
-    let settings = [
-        upstream(&[serve(echo()).await]),
-        "[jwt]\njwks_url = \"\"\n".to_owned(),
-        secret_route(),
-    ];
-    let variable = ("QUARTET_JWT_HS256_SECRET_FILE", file.to_str().unwrap());
-    let gateway = Gateway::with_variables(&settings.concat(), &[variable]).await;
+    let (gateway, settings) = start_with_secret_in(&file).await;
     let [first, second] = SECRETS.map(|secret| Issuer::with_secret(Clock::system(), secret));
     let (first, second) = (first.token("usr_1"), second.token("usr_1"));
     assert_eq!(status(&gateway, "/secret/x", Some(&first)).await, 200);
@@ -206,7 +208,7 @@ async fn secret_files_are_watched_and_their_last_value_is_kept() {
         } else {
             std::fs::remove_file(&file).unwrap();
         }
-        gateway.reload(&settings.concat()).await;
+        gateway.reload(&settings).await;
         assert_eq!(status(&gateway, "/secret/x", Some(&first)).await, 200);
     }
     eventually("the missing file is reported", || async {

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{Dns, Gateway, Replica, client, eventually, route, upstream};
+use crate::support::{Dns, Gateway, Replica, Service, client, eventually, route, upstream};
 
 fn ip(replica: &Replica) -> Ipv4Addr {
     match replica.address.ip() {
@@ -337,4 +337,72 @@ async fn requests_that_break_responses_do_not_eject_a_replica() {
     while state().await == "healthy" {
         assert_eq!(gateway.get("/crash").await.status(), 502);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_name_replicas_with_priority_weight_and_port() {
+    let dns = Dns::start().await;
+    let mut replicas: Vec<Replica> = (2..=4)
+        .map(|last| Replica::start([127, 0, 0, last].into(), 0).unwrap())
+        .collect();
+    let record = |at: usize, priority, weight, target| Service {
+        priority,
+        weight,
+        port: replicas[at].address.port(),
+        target,
+    };
+    dns.set("a.test", &[ip(&replicas[0])]);
+    dns.set("b.test", &[ip(&replicas[1])]);
+    dns.set("c.test", &[ip(&replicas[2])]);
+    let records = [
+        record(0, 1, 30_000, "a.test"),
+        record(1, 1, 10_000, "b.test"),
+        record(2, 2, 1, "c.test"),
+    ];
+    dns.set_services("_http._tcp.u.test", &records);
+    let settings = |address: &str| {
+        format!(
+            "shipped_routes = false\n[discovery]\nnameserver = \"{}\"\ninterval_ms = 50\n\
+             timeout_ms = 500\n[upstreams.u]\naddresses = [{address}]\nmin_eject_ms = 600000\n\
+             max_eject_ms = 600000\n{}",
+            dns.address,
+            route("all", "/*", "")
+        )
+    };
+    let gateway = Gateway::start(&settings("\"srv+_http._tcp.u.test\"")).await;
+    eventually("the service is resolved", || async {
+        (states(&gateway).await.len() == 3).then_some(())
+    })
+    .await;
+    for _ in 0..40 {
+        assert_eq!(gateway.get("/a").await.status(), 200);
+    }
+    let served: Vec<usize> = replicas.iter().map(Replica::served).collect();
+    // Weights of 100 and 33.
+    assert!(
+        (29..=31).contains(&served[0]) && served[2] == 0,
+        "{served:?}"
+    );
+    // A host that does not resolve for a while keeps its address.
+    dns.forget("a.test");
+    dns.set_services(
+        "_http._tcp.u.test",
+        &[records[0].clone(), records[2].clone()],
+    );
+    eventually("the second one is removed", || async {
+        (states(&gateway).await.len() == 2).then_some(())
+    })
+    .await;
+    // The next priority is used while all of the first one fail.
+    replicas[0].kill();
+    for _ in 0..5 {
+        assert_eq!(gateway.get("/a").await.status(), 200);
+    }
+    assert_eq!(replicas[2].served(), 5);
+    gateway
+        .reload(&settings("{ srv = \"_http._tcp.u.test\" }"))
+        .await;
+    assert_eq!(gateway.get("/a").await.status(), 200);
+    let error = gateway.refused_reload(&settings("\"srv+a b\"")).await;
+    assert!(error.contains("upstreams.u.addresses[0]"), "{error}");
 }

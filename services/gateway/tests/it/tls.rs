@@ -10,9 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -34,12 +35,29 @@ struct Service {
 
 /// Answers with the protocol that was negotiated, and the server name that was asked for.
 async fn service(protocols: &[&str]) -> Service {
+    service_for(protocols, None).await
+}
+
+/// With an authority, clients need a certificate by it.
+async fn service_for(protocols: &[&str], client_authority: Option<&str>) -> Service {
     let certificate = include_bytes!("support/tls/server.pem");
     let key = include_bytes!("support/tls/server.key");
-    let mut config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = match client_authority {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(pem) => {
+            let mut authorities = RootCertStore::empty();
+            let authority = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+            authorities.add(authority).unwrap();
+            WebPkiClientVerifier::builder_with_provider(authorities.into(), Arc::clone(&provider))
+                .build()
+                .unwrap()
+        }
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(
             vec![CertificateDer::from_pem_slice(certificate).unwrap()],
             PrivateKeyDer::from_pem_slice(key).unwrap(),
@@ -184,6 +202,93 @@ async fn unverified_upstreams_are_unreachable() {
     problem(gateway.get("/a").await, 503, "upstream_unreachable").await;
 }
 
+const CLIENT_AUTHORITY: &str = include_str!("support/tls/client_authority.pem");
+const CLIENT: [&str; 2] = [
+    include_str!("support/tls/client.pem"),
+    include_str!("support/tls/client.key"),
+];
+const OTHER_CLIENT: [&str; 2] = [
+    include_str!("support/tls/other_client.pem"),
+    include_str!("support/tls/other_client.key"),
+];
+
+fn proving([certificate, key]: [&str; 2]) -> String {
+    let trusted = trusting(AUTHORITY);
+    format!(
+        "{trusted}\ntls_client_certificate = \"\"\"\n{certificate}\"\"\"\ntls_client_key = \"\"\"\n{key}\"\"\""
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_proves_itself_with_a_certificate() {
+    let service = service_for(&["http/1.1"], Some(CLIENT_AUTHORITY)).await;
+    let gateway = Gateway::start(&settings(service.address, &proving(CLIENT))).await;
+    assert_eq!(gateway.get("/a").await.status(), 200);
+    // Health checks do so too.
+    let checked = format!(
+        "{}\nhealth_check = {{ path = \"/a\", interval_ms = 100, unhealthy_after = 1 }}",
+        proving(CLIENT)
+    );
+    gateway.reload(&settings(service.address, &checked)).await;
+    let checks = "gateway_upstream_health_checks_total{service=\"gateway\",upstream=\"u\",outcome=\"succeeded\"}";
+    eventually("a check succeeds", || async {
+        (gateway.count(checks).await > 0).then_some(())
+    })
+    .await;
+    // One that the service does not trust is in force at once, and so is none.
+    for more in [proving(OTHER_CLIENT), trusting(AUTHORITY)] {
+        gateway.reload(&settings(service.address, &more)).await;
+        let status = gateway.get("/a").await.status();
+        assert!(matches!(status.as_u16(), 502 | 503), "{status}");
+    }
+    gateway
+        .reload(&settings(service.address, &proving(CLIENT)))
+        .await;
+    assert_eq!(gateway.get("/a").await.status(), 200);
+    // The key of another certificate is refused, and never shown.
+    let [_, other_key] = OTHER_CLIENT;
+    let mixed = settings(service.address, &proving([CLIENT[0], other_key]));
+    let error = gateway.refused_reload(&mixed).await;
+    assert!(error.contains("upstreams.u.tls_client_key"), "{error}");
+    let secret = other_key.lines().nth(1).unwrap();
+    assert!(!error.contains(secret), "{error}");
+}
+
+/// As certificates are renewed: both files are replaced, one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_in_files_are_reloaded_when_they_change() {
+    let service = service_for(&["http/1.1"], Some(CLIENT_AUTHORITY)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let files = ["client.pem", "client.key"].map(|name| directory.path().join(name));
+    let write = |contents: [&str; 2]| {
+        for (file, content) in files.iter().zip(contents) {
+            std::fs::write(file, content).unwrap();
+        }
+    };
+    write(OTHER_CLIENT);
+    let more = format!(
+        "{}\ntls_client_certificate = \"\"\ntls_client_key = \"\"",
+        trusting(AUTHORITY)
+    );
+    let variables = [
+        (
+            "QUARTET_UPSTREAMS_U_TLS_CLIENT_CERTIFICATE_FILE",
+            files[0].to_str().unwrap(),
+        ),
+        (
+            "QUARTET_UPSTREAMS_U_TLS_CLIENT_KEY_FILE",
+            files[1].to_str().unwrap(),
+        ),
+    ];
+    let gateway = Gateway::with_variables(&settings(service.address, &more), &variables).await;
+    assert_ne!(gateway.get("/a").await.status(), 200);
+    write(CLIENT);
+    eventually("the new certificate is in force", || async {
+        (gateway.get("/a").await.status() == 200).then_some(())
+    })
+    .await;
+}
+
 /// A connection that was verified by one authority is not lent where another one is trusted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_with_another_authority_is_in_force_at_once() {
@@ -241,8 +346,18 @@ fn incomplete_settings_are_refused() {
         ),
         (
             "addresses = [\"a:1\"]\nhttp2 = true",
+            "upgrade = true",
+            "routes.x.upgrade",
+        ),
+        (
+            "addresses = [\"a:1\"]\ntls = true\ntls_client_certificate = \"x\"",
             "",
-            "upstreams.u.http2",
+            "upstreams.u.tls_client_certificate",
+        ),
+        (
+            "addresses = [\"a:1\"]\ntls_client_key = \"x\"",
+            "",
+            "upstreams.u.tls_client_key",
         ),
         (
             "addresses = [\"a:1\"]\ntls_ca = \"x\"",

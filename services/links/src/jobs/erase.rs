@@ -1,5 +1,6 @@
 //! Deletes the links of deleted users, then their clicks, as those of any deleted link: see `purge`.
 
+use quartet_service::idempotency;
 use quartet_worker::Task;
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +30,9 @@ impl Task for Erase {
 }
 
 async fn step(ctx: &Context, owner: String) -> Result<u64, sqlx::Error> {
+    let kept = idempotency::erase(&ctx.clicks_db, &owner, ROWS.into()).await?;
     let mut db = quartet_db::write(&ctx.clicks_db).await?;
     let erased = maintenance::erase_links(&mut db, &owner, ROWS).await?;
     db.commit().await?;
-    Ok(erased)
+    Ok(erased + kept)
 }

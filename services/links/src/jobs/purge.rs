@@ -1,5 +1,5 @@
-//! Deletes the clicks of deleted links, reserved slugs whose time is over, and old rows
-//! of the inbox.
+//! Deletes the clicks of deleted links, reserved slugs and idempotency keys whose time is over, and old
+//! rows of the inbox.
 //!
 //! In bounded steps, each a transaction, and links in turn: a link with millions of clicks, or one
 //! whose clicks cannot be deleted, keeps no other one waiting. The job `erase` starts a run too; two
@@ -8,6 +8,7 @@
 use anyhow::Context as _;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use quartet_db::{Rounds, rounds};
+use quartet_service::idempotency;
 use quartet_worker::Task;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,8 @@ pub(super) async fn run(
         stopping,
     };
     rounds!(rounds, |db, _limit| maintenance::drop_freed_slugs(db, ROWS));
+    let now = ctx.clock.now();
+    rounds!(rounds, |db, limit| idempotency::purge(db, now, limit));
     state.inbox.purge(stopping).await?;
     outcome
 }

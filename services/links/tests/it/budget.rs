@@ -1,5 +1,6 @@
 //! What one user may cause is bounded, over every transport.
 
+use quartet_testing::until_waiting;
 use reqwest::Response;
 use serde_json::{Value, json};
 
@@ -396,16 +397,7 @@ async fn a_user_holds_only_some_of_the_connections() {
     let updates = (0..6).map(|_| replica.execute(ALICE, update, json!({"id": id})));
     let updates = futures_util::future::join_all(updates);
     let other = async {
-        eventually(async || {
-            let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-                         AND datname = current_database()";
-            let waits: i64 = sqlx::query_scalar(waits)
-                .fetch_one(&mut watcher)
-                .await
-                .unwrap();
-            (waits == 2).then_some(())
-        })
-        .await;
+        until_waiting(&mut watcher, 2).await;
         let read = send(&replica, BOB, "{ links { totalCount } }", json!({})).await;
         assert_eq!(read.status(), 200);
         sqlx::raw_sql("COMMIT").execute(&mut admin).await.unwrap();

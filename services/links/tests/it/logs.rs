@@ -18,6 +18,7 @@ async fn the_line_of_an_operation_has_its_kind_and_the_beginning_of_its_name() {
     ];
     let mut child = Command::new(env!("CARGO_BIN_EXE_quartet-links"))
         .arg("serve")
+        .env_clear()
         .envs(cluster.environment(&settings))
         .stdout(Stdio::piped())
         .spawn()

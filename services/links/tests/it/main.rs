@@ -9,6 +9,7 @@ mod domains;
 mod erasure;
 mod fairness;
 mod graphql_http;
+mod idempotency;
 mod invalid_input;
 mod layers;
 mod lists;

@@ -198,7 +198,8 @@ async fn row_security_is_forced_on_every_table() {
     open.sort();
     // No request reads the two tables of events: what another service has sent, and whom to erase. Nor
     // those of the queue of durable jobs, which belong to no user: grants protect them, and the role
-    // of the service may neither define nor truncate them.
+    // of the service may neither define nor truncate them. Responses that are kept for idempotency keys are
+    // sealed, each for the request that it answered.
     let queue = [
         "_private_job_queues",
         "_private_job_retirements",
@@ -208,8 +209,14 @@ async fn row_security_is_forced_on_every_table() {
         "_private_workers",
         "migrations",
     ];
-    let events = ["_sqlx_migrations", "erasures", "inbox", "inbox_retries"];
-    let mut expected: Vec<&str> = queue.into_iter().chain(events).collect();
+    let others = [
+        "_sqlx_migrations",
+        "erasures",
+        "idempotency_keys",
+        "inbox",
+        "inbox_retries",
+    ];
+    let mut expected: Vec<&str> = queue.into_iter().chain(others).collect();
     expected.sort_unstable();
     assert_eq!(open, expected);
     let mut role = replica.cluster.database.connect_as_role().await;

@@ -37,6 +37,7 @@ impl Process {
         all.extend_from_slice(settings);
         let child = Command::new(env!("CARGO_BIN_EXE_quartet-links"))
             .arg("serve")
+            .env_clear()
             .envs(cluster.environment(&all))
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null())

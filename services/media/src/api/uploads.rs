@@ -26,7 +26,7 @@ use crate::{
         uploads::{self, NewUpload, PresignedUpload},
         values,
     },
-    problems::{ASSET_FAILED, NOT_UPLOADED, STORE_UNAVAILABLE, UPLOAD_MISMATCH},
+    problems::{ASSET_FAILED, NOT_UPLOADED, STORE_UNAVAILABLE, TOO_MANY_FILES, UPLOAD_MISMATCH},
     store::{
         assets::{AssetId, Visibility},
         objects::ObjectStore,
@@ -161,7 +161,7 @@ fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> WholeResponse 
         (status = 200, description = "The ready asset", body = Asset, headers(("ETag" = String, description = "Changes with every change of the asset"))),
     ),
     extensions(("x-problem-codes" = json!([
-        ASSET_FAILED.code, NOT_FOUND.code, NOT_UPLOADED.code, STORE_UNAVAILABLE.code,
+        ASSET_FAILED.code, NOT_FOUND.code, NOT_UPLOADED.code, STORE_UNAVAILABLE.code, TOO_MANY_FILES.code,
         UPLOAD_MISMATCH.code,
     ]))),
 )]

@@ -83,7 +83,7 @@ async fn attempts(ctx: &Context, actor: &Actor, upload: &UploadRow) -> Result<As
         let key = upload.copy_key(&head.etag);
         if !note_copy(ctx, actor, upload, &key).await? {
             return match settled(ctx, actor, upload.asset_id).await {
-                Err(Error::NotUploaded) => Err(Error::VerificationEnded),
+                Err(Error::NotUploaded) => Err(Error::TooManyFiles),
                 settled => settled,
             };
         }

@@ -14,7 +14,7 @@ use crate::store::{
 };
 
 /// Of different files of one upload. A further one is not accepted.
-const MAX_COPIES: i32 = 16;
+pub(crate) const MAX_COPIES: i32 = 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct UploadRow {

@@ -234,6 +234,49 @@ async fn a_file_uploaded_again_does_not_replace_what_another_replica_has_accepte
     assert_eq!(app.fetch(url).await, 200);
 }
 
+/// A replica has noted where it will copy the file to, and stalls; another one accepts the upload, with
+/// that file or with another. Then the client sends the first file again, which the first replica copies.
+#[tokio::test]
+async fn a_copy_noted_before_another_replica_accepted_changes_nothing() {
+    let mut other = PNG.to_vec();
+    *other.last_mut().unwrap() = 1;
+    for accepted in [PNG, &other] {
+        let quirks = Quirks {
+            ignores_write_conditions: true,
+            ..Quirks::default()
+        };
+        let app = TestApp::start_on(quirks, |_| {}).await;
+        let presigned = app.presign("usr_a", &png("public")).await;
+        let id = id_of(&presigned["asset"]);
+        assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+        let (proxy, through) = Proxy::start(app.config.s3.endpoint.as_str()).await;
+        proxy.hold_requests("PUT /quartet-public/");
+        let stalling = app.complete_elsewhere("usr_a", id, |config| {
+            config.s3.public_endpoint = Some(config.s3.endpoint.clone());
+            config.s3.endpoint = through.parse().unwrap();
+        });
+        let accepting = async {
+            proxy.held().await;
+            let mut admin = app.database.connect_as_admin().await;
+            let noted = "SELECT cardinality(copied_keys) FROM media.uploads";
+            let noted = sqlx::query_scalar::<_, i32>(noted).fetch_one(&mut admin);
+            assert_eq!(noted.await.unwrap(), 1);
+            assert_eq!(app.keys("quartet-public").await, Vec::<String>::new());
+            assert_eq!(app.put(&presigned, accepted, &[]).await, 200);
+            let ready = json_of(app.complete("usr_a", id).await, 200).await;
+            assert_eq!(app.put(&presigned, PNG, &[]).await, 200, "the first file");
+            proxy.resume();
+            ready
+        };
+        let (stalled, ready) = tokio::join!(stalling, accepting);
+        assert_eq!(json_of(stalled, 200).await, ready);
+        let url = ready["url"].as_str().unwrap();
+        let served = reqwest::get(url).await.unwrap().bytes().await.unwrap();
+        assert_eq!(served, accepted);
+        assert_eq!(app.keys("quartet-public").await.len(), 1, "no other copy");
+    }
+}
+
 /// Each attempt finds another file that passes, which is replaced before it is copied.
 #[tokio::test]
 async fn an_upload_has_a_bounded_number_of_copies() {
@@ -245,8 +288,12 @@ async fn an_upload_has_a_bounded_number_of_copies() {
         ARRAY(SELECT object_key || '-' || n FROM generate_series(1, 16) AS n)";
     sqlx::query(full).execute(&mut admin).await.unwrap();
     assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
-    problem_of(app.complete("usr_a", id).await, 503, "store_unavailable").await;
+    problem_of(app.complete("usr_a", id).await, 409, "too_many_files").await;
     assert_eq!(app.keys("quartet-public").await, Vec::<String>::new());
+    // With room for one more, it is accepted.
+    let fewer = "UPDATE media.uploads SET copied_keys = copied_keys[2:]";
+    sqlx::query(fewer).execute(&mut admin).await.unwrap();
+    json_of(app.complete("usr_a", id).await, 200).await;
 }
 
 #[tokio::test]

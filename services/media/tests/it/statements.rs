@@ -22,6 +22,7 @@ async fn a_presign_is_one_statement() {
     let jwks = issuer.settings(issuer.serve().await).jwks_url.unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_quartet-media"))
         .arg("serve")
+        .env_clear()
         .env("DATABASE_URL", database.url())
         .env("QUARTET_JWT_JWKS_URL", jwks.as_str())
         .env("QUARTET_JWT_ISSUER", quartet_testing::ISSUER)

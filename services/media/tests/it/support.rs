@@ -82,7 +82,7 @@ impl Store {
         self.stop = CancellationToken::new();
         let stop = self.stop.clone();
         self.running = Some(tokio::spawn(async move {
-            quartet_devstore::serve(listener, options, stop.cancelled_owned())
+            quartet_devstore::serve(listener, options, stop)
                 .await
                 .unwrap();
         }));

@@ -1,16 +1,44 @@
 //! The configuration as written. `default.toml` documents each setting.
 
+mod caches;
+mod compression;
+mod guards;
+mod health;
+mod issuers;
+mod limits;
+mod lookups;
+mod mirror;
+mod names;
+mod resilience;
+mod revocations;
 mod routes;
 mod server;
+mod split;
+mod token_place;
 mod upstreams;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use quartet_common::config::{Jwt, Telemetry, empty_as_none};
+use quartet_common::config::{Telemetry, empty_as_none};
 use serde::Deserialize;
 
-pub(crate) use routes::{Route, RouteDefaults};
-pub(crate) use server::{Listen, Server};
+pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
+pub(crate) use compression::{Compress, Compression};
+pub(crate) use guards::{
+    Cors, Fault, HeaderEdit, Maintenance, RouteSecurityHeaders, SecurityHeaderValues,
+    SecurityHeaders,
+};
+pub(crate) use health::Health;
+pub(crate) use issuers::Issuer;
+pub(crate) use limits::{Key, Limit, LimitScope, NamedKey, RateLimitStore};
+pub(crate) use lookups::{Lookup, Ports};
+pub(crate) use names::Names;
+pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
+pub(crate) use revocations::{OnFeedError, Revocations};
+pub(crate) use routes::{Condition, Route, RouteDefaults};
+pub(crate) use server::{ClientHeader, Listen, Server};
+pub(crate) use split::Sticky;
+pub(crate) use token_place::TokenPlace;
 pub(crate) use upstreams::{Address, Balance, Upstream};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -22,13 +50,26 @@ pub(crate) struct Model {
     pub(crate) server: Server,
     pub(crate) discovery: Discovery,
     pub(crate) documents: Documents,
-    pub(crate) jwt: Jwt,
+    pub(crate) jwt: Issuer,
+    pub(crate) revocations: Revocations,
     pub(crate) telemetry: Telemetry,
+    pub(crate) rate_limit_store: RateLimitStore,
     pub(crate) defaults: RouteDefaults,
+    pub(crate) security_headers: SecurityHeaders,
+    pub(crate) maintenance: Maintenance,
+    pub(crate) health: Health,
+    #[serde(default)]
+    pub(crate) cors: BTreeMap<String, Cors>,
+    #[serde(default)]
+    pub(crate) issuers: BTreeMap<String, Issuer>,
     #[serde(default)]
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     #[serde(default)]
     pub(crate) limits: BTreeMap<String, Limit>,
+    #[serde(default)]
+    pub(crate) lookups: BTreeMap<String, Lookup>,
+    #[serde(default)]
+    pub(crate) caches: BTreeMap<String, Cache>,
     #[serde(default)]
     pub(crate) routes: BTreeMap<String, Route>,
 }
@@ -47,11 +88,4 @@ pub(crate) struct Discovery {
 pub(crate) struct Documents {
     pub(crate) refresh_seconds: u64,
     pub(crate) timeout_ms: u64,
-}
-
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Limit {
-    pub(crate) requests: u32,
-    pub(crate) window_seconds: u64,
 }

@@ -33,6 +33,18 @@ pub(crate) struct Server {
     pub(crate) shutdown_grace_seconds: u64,
     #[serde(deserialize_with = "networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) client_header: ClientHeader,
+    pub(crate) send_forwarded: bool,
+    pub(crate) fault_injection: bool,
+}
+
+/// In which header trusted proxies name the client.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ClientHeader {
+    /// With `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    XForwardedFor,
+    Forwarded,
 }
 
 impl Server {
@@ -53,7 +65,7 @@ impl Server {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(
     untagged,
-    expecting = "must be ip:port, or a table with `address` and, if need be, `http2`"
+    expecting = "must be ip:port, or a table with `address` and, if need be, `http2` and `proxy_protocol`"
 )]
 pub(crate) enum Listen {
     Address(SocketAddr),
@@ -66,6 +78,8 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     #[serde(default)]
     pub(crate) http2: Option<bool>,
+    #[serde(default)]
+    pub(crate) proxy_protocol: bool,
 }
 
 impl Listen {
@@ -81,6 +95,11 @@ impl Listen {
             Self::Address(address) => *address,
             Self::Table(listener) => listener.address,
         }
+    }
+
+    /// Connections begin with a PROXY header.
+    pub(crate) fn proxy_protocol(&self) -> bool {
+        matches!(self, Self::Table(listener) if listener.proxy_protocol)
     }
 
     /// `None`: as `server.http2` says.

@@ -7,12 +7,11 @@ use http::{HeaderName, HeaderValue};
 use super::checker::Checker;
 use crate::{
     config::model,
-    request::is_untrusted,
-    routing::{PathPattern, Template},
+    request::is_reserved,
+    routing::{HeaderEdit, PathPattern, Template},
 };
 
-/// Headers with the value to set; without one, they are removed.
-type Edits<T> = Option<Vec<(HeaderName, Option<T>)>>;
+type Edits<T> = Option<Vec<HeaderEdit<T>>>;
 
 /// The edits of requests and of responses.
 pub(super) fn check(
@@ -31,7 +30,7 @@ pub(super) fn check(
         check_edits(
             &request,
             &route.request_headers,
-            |name| is_own(name) || is_untrusted(name.as_bytes()),
+            |name| is_own(name) || is_reserved(name.as_bytes()),
             template,
             checker,
         ),
@@ -61,32 +60,50 @@ const NOT_EDITED: [&str; 17] = [
 ];
 const NOT_EDITED_PREFIX: &str = "x-forwarded-";
 
-fn is_own(name: &str) -> bool {
+pub(super) fn is_own(name: &str) -> bool {
     NOT_EDITED.contains(&name) || name.starts_with(NOT_EDITED_PREFIX)
 }
 
-/// Headers to set; an empty value removes one.
+/// Several values to add are several edits.
 fn check_edits<T>(
     table: &str,
-    edits: &BTreeMap<String, String>,
+    edits: &BTreeMap<String, model::HeaderEdit>,
     is_refused: impl Fn(&str) -> bool,
     parse: impl Fn(&str) -> Result<T, String>,
     checker: &mut Checker,
 ) -> Edits<T> {
-    let edit = |name: &str, value: &str| {
+    let edit = |name: &str, edit: &model::HeaderEdit| {
         let name =
             HeaderName::try_from(name).map_err(|_| "is not a valid header name".to_owned())?;
         if is_refused(name.as_str()) {
             return Err("is a header that the gateway sets itself".to_owned());
         }
-        let value = Some(value).filter(|value| !value.is_empty());
-        Ok((name, value.map(&parse).transpose()?))
+        parse_edit(name, edit, &parse)
     };
     let edits: Vec<Option<_>> = edits
         .iter()
         .map(|(name, value)| checker.ok(&format!("{table}.{name}"), edit(name, value)))
         .collect();
-    edits.into_iter().collect()
+    let edits: Option<Vec<_>> = edits.into_iter().collect();
+    edits.map(|edits| edits.into_iter().flatten().collect())
+}
+
+fn parse_edit<T>(
+    name: HeaderName,
+    edit: &model::HeaderEdit,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<HeaderEdit<T>>, String> {
+    use model::HeaderEdit::{Add, Set, SetMissing};
+    Ok(match edit {
+        Set(text) if text.is_empty() => vec![HeaderEdit::Remove(name)],
+        Set(text) => vec![HeaderEdit::Set(name, parse(text)?)],
+        SetMissing(missing) => vec![HeaderEdit::SetMissing(name, parse(&missing.if_absent)?)],
+        Add(added) => {
+            let values = added.add.iter().map(&parse);
+            let values = values.map(|value| Ok(HeaderEdit::Add(name.clone(), value?)));
+            values.collect::<Result<_, String>>()?
+        }
+    })
 }
 
 #[cfg(test)]

@@ -2,13 +2,28 @@
 //!
 //! All violations are reported, not just the first one.
 
+mod access;
+mod actions;
+mod caches;
 mod checker;
+mod compression;
+mod conditions;
 mod edits;
+mod guards;
+mod health;
+mod issuers;
+mod lifecycle;
+mod limits;
+mod lookups;
+mod mirror;
+mod references;
+mod resilience;
+mod revocations;
 mod routes;
 mod server;
+mod split;
 mod upstreams;
-
-use std::time::Duration;
+mod values;
 
 use quartet_common::{
     config::{ConfigError, Settings},
@@ -16,9 +31,11 @@ use quartet_common::{
 };
 use quartet_telemetry::check_filter;
 
-use super::{Config, Limit, model};
+use super::{Config, model};
 use crate::routing::RouteTable;
 use checker::{Checker, DAY_SECONDS, Violations};
+pub(crate) use lookups::parse_address;
+pub(super) use lookups::upstream_of;
 
 /// # Errors
 /// Every violation.
@@ -27,6 +44,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
     check_shared(&model, &mut checker);
     server::check(&model.server, &mut checker);
     check_background(&model, &mut checker);
+    health::check(&model, &mut checker);
     routes::check_timeouts("defaults", &model.defaults, &mut checker);
     let upstreams = model
         .upstreams
@@ -36,33 +54,47 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
     let limits = model
         .limits
         .iter()
-        .map(|(name, limit)| check_limit(name, limit, &mut checker))
+        .filter_map(|(name, limit)| limits::check(name, limit, &mut checker))
         .collect();
-    let routes = routes::check(&model, &mut checker);
+    let lookups = lookups::check(&model, &mut checker);
+    let caches = model.caches.iter();
+    let caches = caches
+        .filter_map(|(name, cache)| caches::check(name, cache, &mut checker))
+        .collect();
+    let guards = guards::GuardTables::check(&model, &mut checker);
+    let security_headers = guards.security_headers.clone();
+    let limit_store = limits::check_store(&model.rate_limit_store, &mut checker);
+    let kept = issuers::KeptClaims::gather(&model, &mut checker);
+    let issuers = issuers::check(&model, &kept, &mut checker);
+    revocations::check(&model.revocations, &mut checker);
+    let known = access::Known {
+        issuers: issuers::names(&model),
+        kept: &kept,
+        model: &model,
+    };
+    let routes = routes::check(&model, &guards, &known, &mut checker);
     checker.finish()?;
     Ok(Config {
         trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),
         model,
         settings,
+        issuers,
         upstreams,
         limits,
+        lookups,
+        security_headers,
+        limit_store,
+        caches,
         routes: RouteTable::new(routes),
     })
 }
 
 /// The sections that all binaries have.
 fn check_shared(model: &model::Model, checker: &mut Checker) {
-    let results = [
-        model.jwt.check(),
-        model.telemetry.check(),
-        check_filter(&model.telemetry.log),
-    ];
+    let results = [model.telemetry.check(), check_filter(&model.telemetry.log)];
     let errors = results.into_iter().filter_map(Result::err);
     for error in errors.flat_map(ConfigError::each) {
-        match error {
-            ConfigError::Invalid { key, message, .. } => checker.error(key, message),
-            other => checker.error("", other.to_string()),
-        }
+        issuers::report(error, checker);
     }
 }
 
@@ -87,21 +119,4 @@ fn check_background(model: &model::Model, checker: &mut Checker) {
             ("timeout_ms", documents.timeout_ms, 10, 60_000),
         ],
     );
-}
-
-fn check_limit(name: &str, limit: &model::Limit, checker: &mut Checker) -> Limit {
-    let key = format!("limits.{name}");
-    checker.name(&key, name);
-    checker.ranges(
-        &key,
-        &[
-            ("requests", limit.requests.into(), 1, 10_000_000),
-            ("window_seconds", limit.window_seconds, 1, DAY_SECONDS),
-        ],
-    );
-    Limit {
-        name: name.into(),
-        requests: limit.requests,
-        window: Duration::from_secs(limit.window_seconds),
-    }
 }

@@ -1,46 +1,46 @@
 //! `[routes.*]`: patterns, references and overrides of the defaults.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
-
-use http::{HeaderName, HeaderValue, Method};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
+    access, actions,
     checker::{Checker, DAY_SECONDS},
-    edits,
+    compression, conditions, edits,
+    guards::GuardTables,
+    lifecycle, lookups, mirror,
+    references::References,
+    split,
+    values::{check_list, indices, parse_method, resolve},
 };
 use crate::{
     config::model,
-    routing::{HostPattern, PathPattern, Route, RouteAction, Template},
+    routing::{HostPattern, PathPattern, RequestDecompression, Route, RouteAction},
 };
 
 /// Bodies pass through, so this only keeps sums of sizes within their type: one tebibyte.
 const MAX_BODY_BYTES: u64 = 1 << 40;
 
-/// What routes refer to.
-struct References<'a> {
-    upstreams: BTreeMap<&'a str, usize>,
-    /// By their index.
-    has_tls: Vec<bool>,
-    limits: BTreeMap<&'a str, usize>,
-    defaults: &'a model::RouteDefaults,
-    direct_path: bool,
-}
-
 /// The valid ones among the routes that are enabled.
-pub(super) fn check(model: &model::Model, checker: &mut Checker) -> Vec<Route> {
+pub(super) fn check(
+    model: &model::Model,
+    guards: &GuardTables<'_>,
+    access: &access::Known<'_>,
+    checker: &mut Checker,
+) -> Vec<Route> {
     let references = References {
         upstreams: indices(&model.upstreams),
-        has_tls: model
+        is_general: model
             .upstreams
             .values()
-            .map(|upstream| upstream.tls)
+            .map(|upstream| upstream.tls || upstream.http2)
             .collect(),
         limits: indices(&model.limits),
+        lookups: indices(&model.lookups),
+        caches: indices(&model.caches),
         defaults: &model.defaults,
         direct_path: model.server.direct_path,
+        guards,
+        access,
     };
     model
         .routes
@@ -58,30 +58,30 @@ fn check_route(
 ) -> Option<Route> {
     let key = format!("routes.{name}");
     checker.name(&key, name);
-    let action = check_action(&key, route, references, checker);
-    let has_tls = matches!(action, Some(RouteAction::Proxy(index)) if references.has_tls[index]);
-    if has_tls && route.upgrade {
-        checker.error(
-            format!("{key}.upgrade"),
-            "is not possible with an upstream that has tls",
-        );
-    }
+    let action = actions::check(&key, route, references, checker);
+    let split = split::check(&key, route, references, checker);
+    let parts = split.as_ref().and_then(Option::as_ref);
+    let is_general = actions::is_general(action, parts, references);
+    check_upgrade(&key, route, is_general, checker);
+    let access = access::check(&key, route, references.access, checker);
     let limits = check_limits(&key, route, references, checker);
-    let paths = check_list(&key, "paths", &route.paths, PathPattern::parse, checker);
-    if route.paths.is_empty() {
-        checker.error(format!("{key}.paths"), "must have at least one path");
-    }
+    let compression = compression::check(&key, route, checker);
+    let paths = check_paths(&key, route, checker);
     let hosts = check_list(&key, "hosts", &route.hosts, HostPattern::parse, checker);
     let methods = check_list(&key, "methods", &route.methods, parse_method, checker);
-    let redirect = route.redirect.as_deref().map(|text| {
-        let paths = paths.as_deref().unwrap_or_default();
-        check_redirect(&key, text, paths, checker)
-    });
-    let headers = check_headers(&key, &route.headers, checker);
-    let (request_headers, response_headers) =
-        edits::check(&key, route, paths.as_deref().unwrap_or_default(), checker);
-    let bounds = bounds(route, references.defaults);
-    check_timeouts(&key, &bounds, checker);
+    let known_paths = paths.as_deref().unwrap_or_default();
+    let redirect = actions::check_redirect(&key, route, known_paths, checker);
+    let redirect_status = actions::check_redirect_status(&key, route, checker);
+    let respond = actions::check_response(&key, route, checker);
+    let lookup = lookups::check_route(&key, route, known_paths, &references.lookups, checker);
+    let mirror = mirror::check(&key, route, references, checker);
+    let rewrite = actions::check_rewrite(&key, route, known_paths, checker);
+    let lifecycle = lifecycle::check(&key, route, checker);
+    let headers = conditions::check_headers(&key, route, checker);
+    let query = conditions::check_query(&key, route, checker);
+    let (request_headers, response_headers) = edits::check(&key, route, known_paths, checker);
+    let guards = references.guards.of_route(&key, route, checker);
+    let bounds = check_bounds(&key, route, references.defaults, checker);
     Some(Route {
         index: 0,
         name: name.into(),
@@ -90,16 +90,27 @@ fn check_route(
         paths: paths?,
         methods: methods?,
         headers: headers?,
-        direct: references.direct_path && !has_tls && matches!(action, Some(RouteAction::Proxy(_))),
+        query: query?,
+        rewrite: rewrite?,
+        direct: references.direct_path && !is_general && is_direct(route, action),
         action: action?,
-        redirect: match redirect {
-            None => None,
-            Some(template) => Some(template?),
-        },
+        split: split?,
+        lookup: lookup?,
+        mirror: mirror?,
+        redirect: redirect?,
+        redirect_status: redirect_status?,
+        respond: respond?,
+        lifecycle: lifecycle?,
         auth: route.auth,
+        access,
         limits: limits?,
+        on_store_error: route.on_store_error,
+        compression: compression.map(Arc::new),
+        request_decompression: route.request_decompression,
+        cache: check_cache(&key, route, references, checker),
         request_headers: request_headers?,
         response_headers: response_headers?,
+        guards: guards?,
         upgrade: route.upgrade,
         stream: route.stream,
         raw_path: route.raw_path,
@@ -107,12 +118,43 @@ fn check_route(
         body_timeout: Duration::from_secs(bounds.body_timeout_seconds),
         response_timeout: unless_zero(bounds.response_timeout_seconds),
         stream_timeout: unless_zero(bounds.stream_timeout_seconds),
+        retry_on: route.retry_on,
+        request_timeout: unless_zero(bounds.request_timeout_seconds),
     })
 }
 
+fn check_upgrade(key: &str, route: &model::Route, is_general: bool, checker: &mut Checker) {
+    if is_general && route.upgrade {
+        checker.error(
+            format!("{key}.upgrade"),
+            "is not possible with an upstream that has tls or http2",
+        );
+    }
+}
+
+/// A copy needs the whole body, which the direct path does not keep; it passes bodies as they are.
+fn is_direct(route: &model::Route, action: Option<RouteAction>) -> bool {
+    let is_forwarded = matches!(action, Some(RouteAction::Proxy(_) | RouteAction::Choose));
+    let passes_bodies =
+        !route.compress.is_on() && route.request_decompression == RequestDecompression::Pass;
+    is_forwarded && passes_bodies && route.mirror.is_none()
+}
+
+fn check_paths(key: &str, route: &model::Route, checker: &mut Checker) -> Option<Vec<PathPattern>> {
+    if route.paths.is_empty() {
+        checker.error(format!("{key}.paths"), "must have at least one path");
+    }
+    check_list(key, "paths", &route.paths, PathPattern::parse, checker)
+}
+
 /// The route's own bounds, else the defaults.
-fn bounds(route: &model::Route, defaults: &model::RouteDefaults) -> model::RouteDefaults {
-    model::RouteDefaults {
+fn check_bounds(
+    key: &str,
+    route: &model::Route,
+    defaults: &model::RouteDefaults,
+    checker: &mut Checker,
+) -> model::RouteDefaults {
+    let bounds = model::RouteDefaults {
         body_limit_bytes: route.body_limit_bytes.unwrap_or(defaults.body_limit_bytes),
         body_timeout_seconds: route
             .body_timeout_seconds
@@ -123,7 +165,13 @@ fn bounds(route: &model::Route, defaults: &model::RouteDefaults) -> model::Route
         stream_timeout_seconds: route
             .stream_timeout_seconds
             .unwrap_or(defaults.stream_timeout_seconds),
-    }
+        request_timeout_seconds: route
+            .request_timeout_seconds
+            .unwrap_or(defaults.request_timeout_seconds),
+        ..defaults.clone()
+    };
+    check_timeouts(key, &bounds, checker);
+    bounds
 }
 
 pub(super) fn check_timeouts(table: &str, timeouts: &model::RouteDefaults, checker: &mut Checker) {
@@ -154,69 +202,18 @@ pub(super) fn check_timeouts(table: &str, timeouts: &model::RouteDefaults, check
                 0,
                 DAY_SECONDS,
             ),
+            (
+                "request_timeout_seconds",
+                timeouts.request_timeout_seconds,
+                0,
+                DAY_SECONDS,
+            ),
         ],
     );
 }
 
 fn unless_zero(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
-}
-
-fn check_action(
-    key: &str,
-    route: &model::Route,
-    references: &References<'_>,
-    checker: &mut Checker,
-) -> Option<RouteAction> {
-    match (&route.upstream, route.serve, &route.redirect) {
-        (Some(name), None, None) => {
-            resolve(key, "upstream", name, &references.upstreams, checker).map(RouteAction::Proxy)
-        }
-        (None, Some(serve), None) => Some(RouteAction::Serve(serve)),
-        (None, None, Some(_)) => Some(RouteAction::Redirect),
-        (None, None, None) => {
-            checker.error(key, "must have `upstream`, `serve` or `redirect`");
-            None
-        }
-        (_, Some(_), _) => {
-            checker.error(
-                format!("{key}.serve"),
-                "cannot be combined with another action",
-            );
-            None
-        }
-        (Some(_), None, Some(_)) => {
-            checker.error(
-                format!("{key}.redirect"),
-                "cannot be combined with `upstream`",
-            );
-            None
-        }
-    }
-}
-
-/// A URL, or a path of the same origin. The client does not choose its host.
-fn check_redirect(
-    key: &str,
-    text: &str,
-    paths: &[PathPattern],
-    checker: &mut Checker,
-) -> Option<Template> {
-    let is_path = text.starts_with('/') && !text.starts_with("//");
-    let rest = text
-        .strip_prefix("https://")
-        .or(text.strip_prefix("http://"));
-    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
-    let template = match host {
-        // Browsers read it as a slash.
-        _ if text.contains('\\') => Err("must not contain a backslash".to_owned()),
-        Some(host) if host.is_empty() || host.contains('{') => {
-            Err("must name its host without a segment of the path".to_owned())
-        }
-        None if !is_path => Err("must be a URL or a path that starts with /".to_owned()),
-        _ => Template::parse(text, paths),
-    };
-    checker.ok(&format!("{key}.redirect"), template)
 }
 
 /// Bounds the state that a request has for its limits.
@@ -248,67 +245,18 @@ fn check_limits(
     limits.into_iter().collect()
 }
 
-/// The index of a name; `field` is also the noun of the message.
-fn resolve(
+/// The cache of a route to an upstream.
+fn check_cache(
     key: &str,
-    field: &str,
-    name: &str,
-    known: &BTreeMap<&str, usize>,
+    route: &model::Route,
+    references: &References<'_>,
     checker: &mut Checker,
 ) -> Option<usize> {
-    let index = known.get(name).copied();
-    let index = index.ok_or_else(|| format!("there is no {field} `{name}`"));
-    checker.ok(&format!("{key}.{field}"), index)
-}
-
-fn check_list<T>(
-    key: &str,
-    field: &str,
-    texts: &[String],
-    parse: impl Fn(&str) -> Result<T, String>,
-    checker: &mut Checker,
-) -> Option<Vec<T>> {
-    let parsed: Vec<Option<T>> = texts
-        .iter()
-        .enumerate()
-        .map(|(at, text)| checker.ok(&format!("{key}.{field}[{at}]"), parse(text)))
-        .collect();
-    parsed.into_iter().collect()
-}
-
-fn parse_method(text: &str) -> Result<Method, String> {
-    if text.is_empty() || text.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        return Err("must be a method in upper case, such as GET".to_owned());
+    let name = route.cache.as_deref()?;
+    if route.upstream.is_none() {
+        checker.error(format!("{key}.cache"), "is only possible with `upstream`");
     }
-    Method::from_bytes(text.as_bytes()).map_err(|_| "is not a valid method".to_owned())
-}
-
-fn check_headers(
-    key: &str,
-    headers: &BTreeMap<String, String>,
-    checker: &mut Checker,
-) -> Option<Vec<(HeaderName, HeaderValue)>> {
-    let parse = |name: &str, value: &str| {
-        let name =
-            HeaderName::try_from(name).map_err(|_| "is not a valid header name".to_owned())?;
-        let value =
-            HeaderValue::try_from(value).map_err(|_| "is not a valid header value".to_owned())?;
-        Ok((name, value))
-    };
-    let parsed: Vec<Option<_>> = headers
-        .iter()
-        .map(|(name, value)| checker.ok(&format!("{key}.headers.{name}"), parse(name, value)))
-        .collect();
-    parsed.into_iter().collect()
-}
-
-/// Names of a table with their positions.
-fn indices<T>(table: &BTreeMap<String, T>) -> BTreeMap<&str, usize> {
-    table
-        .keys()
-        .enumerate()
-        .map(|(index, name)| (name.as_str(), index))
-        .collect()
+    resolve(key, "cache", name, &references.caches, checker)
 }
 
 #[cfg(test)]

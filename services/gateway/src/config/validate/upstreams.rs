@@ -2,14 +2,22 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use http::{HeaderValue, uri::Authority};
+use http::HeaderName;
 use rustls::{
     RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
 };
 
-use super::checker::{Checker, DAY_SECONDS};
-use crate::config::{Host, Tls, UpstreamConfig, UpstreamTarget, model};
+use super::{
+    checker::{Checker, DAY_SECONDS},
+    resilience::{self, parse_authority},
+};
+use crate::config::{
+    Balancing, ClientIdentity, HashBy, Host, LoadLimits, MAX_WEIGHT, Tls, UpstreamConfig,
+    UpstreamTarget, model,
+};
 
 pub(super) fn check(
     name: &str,
@@ -42,6 +50,9 @@ pub(super) fn check(
     }
     let targets: Vec<UpstreamTarget> = targets.into_iter().collect::<Option<_>>()?;
     let tls = check_tls(&key, upstream, &targets, checker);
+    let balance = check_balance(&key, upstream, checker);
+    let health_check = resilience::check(&key, upstream, checker);
+    let nonzero = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
     Some(UpstreamConfig {
         name: name.into(),
         targets,
@@ -51,12 +62,70 @@ pub(super) fn check(
         max_idle_connections: upstream.max_idle_connections,
         retries: upstream.retries,
         retry_budget_percent: upstream.retry_budget_percent,
+        retry_on: upstream.retry_on,
+        retry_backoff: Duration::from_millis(upstream.retry_backoff_ms),
+        try_timeout: nonzero(upstream.try_timeout_ms),
+        idempotency_keys: upstream.idempotency_keys,
         min_eject: Duration::from_millis(upstream.min_eject_ms),
         max_eject: Duration::from_millis(upstream.max_eject_ms),
-        balance: upstream.balance,
+        outlier_detection: upstream.outlier_detection,
+        health_check: health_check?,
+        circuit_breaker: upstream.circuit_breaker,
+        slow_start: Duration::from_secs(upstream.slow_start_seconds),
+        load: load_limits(upstream),
+        balance: balance?,
         tls: tls?,
+        http2: upstream.http2,
+        max_http2_streams: upstream.max_http2_streams,
         openapi: upstream.openapi.clone(),
     })
+}
+
+fn load_limits(upstream: &model::Upstream) -> LoadLimits {
+    LoadLimits {
+        upstream: upstream.max_in_flight,
+        replica: upstream.max_in_flight_per_replica,
+        queue: upstream.max_queue,
+        queue_timeout: Duration::from_millis(upstream.queue_timeout_ms),
+    }
+}
+
+fn check_balance(
+    key: &str,
+    upstream: &model::Upstream,
+    checker: &mut Checker,
+) -> Option<Balancing> {
+    let hash_by = upstream.hash_by.as_deref();
+    let other = match upstream.balance {
+        model::Balance::Hash => {
+            let hash_by = parse_hash_by(hash_by.unwrap_or("client"));
+            return checker
+                .ok(&format!("{key}.hash_by"), hash_by)
+                .map(Balancing::Hash);
+        }
+        model::Balance::RoundRobin => Balancing::RoundRobin,
+        model::Balance::LeastLoaded => Balancing::LeastLoaded,
+    };
+    if hash_by.is_some() {
+        checker.error(format!("{key}.hash_by"), "needs balance = \"hash\"");
+    }
+    Some(other)
+}
+
+fn parse_hash_by(text: &str) -> Result<HashBy, String> {
+    let invalid = || "must be client, ip, header:NAME or cookie:NAME".to_owned();
+    let name = match text.split_once(':') {
+        None if text == "client" => return Ok(HashBy::Client),
+        None if text == "ip" => return Ok(HashBy::ClientIp),
+        Some((kind, name)) => HeaderName::try_from(name).map(|name| (kind, name)),
+        None => return Err(invalid()),
+    };
+    // The name of a cookie is a token too, but its case counts.
+    match name {
+        Ok(("header", name)) => Ok(HashBy::Header(name)),
+        Ok(("cookie", _)) => Ok(HashBy::Cookie(text["cookie:".len()..].into())),
+        Ok(_) | Err(_) => Err(invalid()),
+    }
 }
 
 fn check_bounds(key: &str, upstream: &model::Upstream, checker: &mut Checker) {
@@ -84,10 +153,40 @@ fn check_bounds(key: &str, upstream: &model::Upstream, checker: &mut Checker) {
                 0,
                 1_000,
             ),
+            ("retry_backoff_ms", upstream.retry_backoff_ms, 0, 1_000),
+            ("try_timeout_ms", upstream.try_timeout_ms, 0, 3_600_000),
             ("min_eject_ms", min_eject, 1, 3_600_000),
             ("max_eject_ms", max_eject, min_eject, 3_600_000),
+            ("slow_start_seconds", upstream.slow_start_seconds, 0, 3_600),
+            ("max_in_flight", upstream.max_in_flight as u64, 0, 1_000_000),
+            (
+                "max_in_flight_per_replica",
+                upstream.max_in_flight_per_replica as u64,
+                0,
+                1_000_000,
+            ),
+            ("max_queue", upstream.max_queue as u64, 0, 100_000),
+            ("queue_timeout_ms", upstream.queue_timeout_ms, 1, 60_000),
+            (
+                "max_http2_streams",
+                upstream.max_http2_streams as u64,
+                1,
+                10_000,
+            ),
         ],
     );
+    if upstream.max_queue > 0 && !load_limits(upstream).any() {
+        checker.error(
+            format!("{key}.max_queue"),
+            "needs max_in_flight or max_in_flight_per_replica",
+        );
+    }
+    if upstream.try_timeout_ms > 0 && upstream.http2 {
+        checker.error(
+            format!("{key}.try_timeout_ms"),
+            "is not possible with http2",
+        );
+    }
 }
 
 /// The outer `None`: a violation was found.
@@ -101,7 +200,11 @@ fn check_tls(
         for (name, is_set) in [
             ("tls_server_name", upstream.tls_server_name.is_some()),
             ("tls_ca", upstream.tls_ca.is_some()),
-            ("http2", upstream.http2),
+            (
+                "tls_client_certificate",
+                upstream.tls_client_certificate.is_some(),
+            ),
+            ("tls_client_key", upstream.tls_client_key.is_some()),
         ] {
             if is_set {
                 checker.error(format!("{key}.{name}"), "needs tls = true");
@@ -116,10 +219,12 @@ fn check_tls(
     let authorities = upstream.tls_ca.as_deref().map(parse_authorities);
     let authorities = authorities.transpose();
     let authorities = checker.ok(&format!("{key}.tls_ca"), authorities);
+    let identity = identity(key, upstream, checker);
     Some(Some(Tls {
         server_name: server_name?,
         authorities: authorities?,
         http2: upstream.http2,
+        identity: identity?,
     }))
 }
 
@@ -135,7 +240,7 @@ fn server_name(configured: Option<&str>, targets: &[UpstreamTarget]) -> Result<S
     }
     let mut names = targets.iter().map(|target| match &target.host {
         Host::Name(name) => Some(name.trim_end_matches('.')),
-        Host::Ip(_) => None,
+        Host::Ip(_) | Host::Service(_) => None,
     });
     let first = names.next().flatten();
     let shared = first.filter(|first| names.all(|name| name == Some(first)));
@@ -144,8 +249,57 @@ fn server_name(configured: Option<&str>, targets: &[UpstreamTarget]) -> Result<S
         .ok_or_else(|| "must be set, because the addresses have no common name".to_owned())
 }
 
-/// Certificates in PEM, as DER.
-fn parse_authorities(pem: &str) -> Result<Vec<Vec<u8>>, String> {
+/// What the gateway proves itself with. The outer `None`: a violation was found.
+fn identity(
+    key: &str,
+    upstream: &model::Upstream,
+    checker: &mut Checker,
+) -> Option<Option<ClientIdentity>> {
+    let secret = upstream.tls_client_key.as_ref();
+    let (certificate, secret) = match (&upstream.tls_client_certificate, secret) {
+        (None, None) => return Some(None),
+        (Some(certificate), Some(secret)) => (certificate, &secret.0),
+        (Some(_), None) => {
+            checker.error(
+                format!("{key}.tls_client_certificate"),
+                "needs tls_client_key",
+            );
+            return None;
+        }
+        (None, Some(_)) => {
+            checker.error(
+                format!("{key}.tls_client_key"),
+                "needs tls_client_certificate",
+            );
+            return None;
+        }
+    };
+    let certificates = checker.ok(
+        &format!("{key}.tls_client_certificate"),
+        parse_certificates(certificate),
+    )?;
+    let parsed = parse_key(secret, &certificates);
+    let parsed = checker.ok(&format!("{key}.tls_client_key"), parsed)?;
+    Some(Some(ClientIdentity {
+        certificates: certificates.iter().map(|der| der.to_vec()).collect(),
+        key: parsed,
+        pem: format!("{certificate}\n{secret}"),
+    }))
+}
+
+/// A private key in PEM, as DER. Its errors never contain a part of it.
+fn parse_key(pem: &str, certificates: &[CertificateDer<'static>]) -> Result<Vec<u8>, String> {
+    let parsed = PrivateKeyDer::from_pem_slice(pem.as_bytes());
+    let parsed = parsed.map_err(|_| "must be a private key in PEM".to_owned())?;
+    let der = parsed.secret_der().to_vec();
+    let provider = aws_lc_rs::default_provider();
+    CertifiedKey::from_der(certificates.to_vec(), parsed, &provider)
+        .map_err(|error| format!("must be the key of tls_client_certificate: {error}"))?;
+    Ok(der)
+}
+
+/// Each of them can be read by what verifies and sends them.
+fn parse_certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let certificates = parsed.map_err(|error| format!("must be certificates in PEM: {error}"))?;
     if certificates.is_empty() {
@@ -156,25 +310,22 @@ fn parse_authorities(pem: &str) -> Result<Vec<Vec<u8>>, String> {
         let added = store.add(certificate.clone());
         added.map_err(|error| format!("has a certificate that cannot be used: {error}"))?;
     }
+    Ok(certificates)
+}
+
+/// Certificates in PEM, as DER.
+pub(super) fn parse_authorities(pem: &str) -> Result<Vec<Vec<u8>>, String> {
+    let certificates = parse_certificates(pem)?;
     Ok(certificates.iter().map(|der| der.to_vec()).collect())
 }
 
-/// A value for the `Host` header.
-fn parse_authority(text: &str) -> Result<HeaderValue, String> {
-    let invalid = || "must be a host or host:port".to_owned();
-    let authority: Authority = text.parse().map_err(|_| invalid())?;
-    if authority.as_str().contains('@') {
-        return Err(invalid());
-    }
-    HeaderValue::from_str(authority.as_str()).map_err(|_| invalid())
-}
-
-/// Bounds the length of a round.
-const MAX_WEIGHT: u32 = 100;
-
 fn parse_address(address: &model::Address) -> Result<UpstreamTarget, String> {
     match address {
-        model::Address::Plain(text) => parse_target(text, 1),
+        model::Address::Plain(text) => match text.strip_prefix("srv+") {
+            Some(name) => parse_service(name),
+            None => parse_target(text, 1),
+        },
+        model::Address::Service(service) => parse_service(&service.srv),
         model::Address::Weighted(weighted) if (1..=MAX_WEIGHT).contains(&weighted.weight) => {
             parse_target(&weighted.address, weighted.weight)
         }
@@ -182,7 +333,7 @@ fn parse_address(address: &model::Address) -> Result<UpstreamTarget, String> {
     }
 }
 
-fn parse_target(text: &str, weight: u32) -> Result<UpstreamTarget, String> {
+pub(super) fn parse_target(text: &str, weight: u32) -> Result<UpstreamTarget, String> {
     let invalid = || "must be host:port, IPv4:port or [IPv6]:port".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
     let port = port.parse().ok().filter(|&port: &u16| port != 0);
@@ -197,6 +348,17 @@ fn parse_target(text: &str, weight: u32) -> Result<UpstreamTarget, String> {
         (None, _) => return Err(invalid()),
     };
     Ok(UpstreamTarget { host, port, weight })
+}
+
+fn parse_service(name: &str) -> Result<UpstreamTarget, String> {
+    if !is_name(name) {
+        return Err("must be the name of SRV records, such as _http._tcp.example.org".to_owned());
+    }
+    Ok(UpstreamTarget {
+        host: Host::Service(name.to_ascii_lowercase()),
+        port: 0,
+        weight: 1,
+    })
 }
 
 fn is_name(host: &str) -> bool {

@@ -17,6 +17,14 @@ use crate::{edge::reply, reply::Reply};
 impl InFlight<'_> {
     /// Sends the client what failed, unless it has disconnected or a response has started.
     pub(super) async fn failed(&mut self, failed: FailedRequest) -> Completion {
+        if failed.problem.is_some()
+            && failed.sent.is_none()
+            && let Some(stale) = self.ctx.policy.cache_instead(self.method, &self.head)
+        {
+            let mut ended = Box::pin(self.answer(*stale)).await;
+            ended.error = failed.error;
+            return ended;
+        }
         // The rest of the request may still arrive.
         self.keep = false;
         let mut ended = match (failed.problem, failed.sent) {
@@ -53,8 +61,10 @@ impl InFlight<'_> {
         let limit = Duration::from_secs(server.page_timeout_seconds);
         let deadline = tokio::time::Instant::now() + limit;
         let stream = &mut *self.stream;
+        let shared = heads::body_beside_head(reply, self.method);
         let sent = async {
             stream.write_all(out.unused()).await?;
+            stream.write_all(shared).await?;
             stream.flush().await
         };
         let sent = self.connection.alarm.bound(Some(deadline), sent).await;

@@ -1,23 +1,29 @@
 //! The attempts of a request: a replica, a connection to it, and what comes of both.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use http::StatusCode;
-use quartet_http::health::Readiness;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     buffer::Buffer,
     connect::{Connected, connect},
     exchange::{Client, Exchange, OnHead, PartialRequest, Timeouts},
-    failed::FailedRequest,
+    failed::{ExchangeError, FailedRequest},
     heads::{self, HeadEdits},
+    request::RequestView,
     response_head::ResponseHead,
-    serve::{AttemptOutcome, Completion, Connection, InFlight},
+    serve::{AttemptOutcome, Connection, InFlight},
     tunnel::SwitchedUpstream,
 };
 use crate::{
-    edge::{ctx::Ctx, failure, reply, response::has_answered},
+    cache::BodyLength,
+    edge::{attempt, ctx::Ctx, reply, response::has_answered, response_framing::Framing},
+    error,
+    policy::ReceivedResponse,
+    reply::GatewayResponse,
+    request::Headers as _,
+    state::State,
     upstream::Upstream,
 };
 
@@ -29,22 +35,29 @@ impl InFlight<'_> {
         mut start: PartialRequest,
     ) -> Result<AttemptOutcome, FailedRequest> {
         let timeouts = self.timeouts();
+        let idempotent = attempt::is_idempotent(Some(upstream), self.method, |name| {
+            self.head.first(name).is_some()
+        });
         loop {
-            let connected = self.connect(upstream).await?;
-            let Connected { stream, reused, at } = connected;
+            let Connected { stream, reused, at } = self.connect(upstream).await?;
             let client = Client {
                 stream: &mut *self.stream,
                 alarm: &mut self.connection.alarm,
             };
             let mut exchange = Exchange::new(client, stream, start, timeouts, at);
-            let mut on_head = HeadWriter {
-                ctx: &mut self.ctx,
-                readiness: &self.connection.state.readiness,
-                keep: self.keep,
-                status: None,
-            };
-            let result = exchange.run(&mut on_head).await;
+            let can_repeat = idempotent && exchange.request_read();
+            exchange.bound_try(attempt::try_deadline(&self.ctx, can_repeat).map(Instant::from_std));
+            let shown = (self.method, &self.head);
+            let (ctx, state) = (&mut self.ctx, &*self.connection.state);
+            let mut on_head = HeadWriter::new(ctx, state, (self.keep, idempotent), shown);
+            let mut result = exchange.run(&mut on_head).await;
+            if matches!(result, Err(ExchangeError::TryTimeout)) && !on_head.leaves_slow_try() {
+                // No other replica is to be asked, so this one has all the time that there is.
+                exchange.bound_try(None);
+                result = exchange.run(&mut on_head).await;
+            }
             let (status, keep, bytes) = (on_head.status, on_head.keep, exchange.body_bytes);
+            let instead = on_head.instead.take();
             let failure = match result {
                 Ok(()) if exchange.has_switched() => {
                     let (upstream, first) = exchange.into_tunnel();
@@ -55,27 +68,30 @@ impl InFlight<'_> {
                     let at = exchange.answered_at();
                     let idle = exchange.into_reusable();
                     self.put_back(upstream, idle, at);
-                    return Ok(AttemptOutcome::Ended(Completion {
-                        status,
-                        bytes,
-                        keep,
-                        error: None,
-                    }));
+                    return Ok(AttemptOutcome::of(instead, status, bytes, keep));
                 }
                 Err(failure) => failure,
             };
             let can_reply = exchange.can_reply();
             let unanswered = exchange.is_unanswered();
             let again = exchange.into_request();
-            if failure.is_of_connection() {
-                let idempotent = self.method.is_idempotent();
-                let repeatable = idempotent && unanswered && again.is_some();
-                let (ctx, state) = (&mut self.ctx, &self.connection.state);
-                let retry = failure::after_a_failed_connection(ctx, state, repeatable, reused);
-                if let Some(again) = again.filter(|_| retry) {
-                    start = again;
-                    continue;
+            let (ctx, state) = (&mut self.ctx, &self.connection.state);
+            let retry = match &failure {
+                // Decided when it was noticed.
+                ExchangeError::Withheld | ExchangeError::TryTimeout => true,
+                failure if failure.is_of_connection() => {
+                    let repeatable = idempotent && unanswered && again.is_some();
+                    attempt::after_a_failed_connection(ctx, state, repeatable, reused)
                 }
+                ExchangeError::UpstreamTimeout => {
+                    attempt::note_silence(ctx);
+                    false
+                }
+                _ => false,
+            };
+            if let Some(again) = again.filter(|_| retry) {
+                start = again;
+                continue;
             }
             let sent = (!can_reply).then_some((status, bytes));
             return Err(FailedRequest::of(&failure, sent));
@@ -95,18 +111,18 @@ impl InFlight<'_> {
     async fn connect(&mut self, upstream: &Arc<Upstream>) -> Result<Connected, FailedRequest> {
         let Connection { state, alarm, .. } = &mut *self.connection;
         loop {
-            let now = Instant::now();
-            let attempts = &mut self.ctx.attempts;
-            let replica = upstream
-                .acquire(attempts.key, &attempts.tried, now.into_std())
-                .ok_or_else(|| FailedRequest::unreachable(None))?;
-            let address = replica.address;
-            attempts.current = Some(replica);
-            attempts.started = Some(now.into_std());
+            let chosen = attempt::next_replica(&mut self.ctx, state).await;
+            chosen.map_err(FailedRequest::refused)?;
+            let attempts = &self.ctx.attempts;
+            let (address, now) = attempts
+                .address
+                .zip(attempts.started)
+                .ok_or_else(|| FailedRequest::refused(error::internal()))?;
+            let now = Instant::from_std(now);
             let server = &self.ctx.snapshot.config.model.server;
             match connect((address, now), upstream, server, &state.pool, alarm).await {
                 Ok(connected) => return Ok(connected),
-                Err(_) if failure::while_connecting(&mut self.ctx, state) => {}
+                Err(_) if attempt::after_no_connection(&mut self.ctx, state) => {}
                 Err(error) => return Err(FailedRequest::unreachable(Some(error.to_string()))),
             }
         }
@@ -120,6 +136,7 @@ impl InFlight<'_> {
             body: route.map_or(reply::LINGER, |route| route.body_timeout),
             response: ctx.silence(),
             write: Duration::from_secs(write),
+            end: ctx.deadline().map(Instant::from_std),
         }
     }
 }
@@ -127,23 +144,116 @@ impl InFlight<'_> {
 /// Writes the heads of one response.
 struct HeadWriter<'h> {
     ctx: &'h mut Ctx,
-    readiness: &'h Readiness,
+    state: &'h State,
     keep: bool,
     status: Option<u16>,
+    idempotent: bool,
+    request: &'h RequestView<'h>,
+    method: &'h Method,
+    /// What the client gets in place of the response.
+    instead: Option<Box<GatewayResponse>>,
+}
+
+impl<'h> HeadWriter<'h> {
+    /// `request`: what a cache is shown of it.
+    fn new(
+        ctx: &'h mut Ctx,
+        state: &'h State,
+        (keep, idempotent): (bool, bool),
+        (method, request): (&'h Method, &'h RequestView<'h>),
+    ) -> Self {
+        Self {
+            ctx,
+            state,
+            keep,
+            status: None,
+            idempotent,
+            request,
+            method,
+            instead: None,
+        }
+    }
+}
+
+impl HeadWriter<'_> {
+    /// Whether another replica is asked instead of one that has not answered in time.
+    fn leaves_slow_try(&mut self) -> bool {
+        attempt::after_a_slow_try(self.ctx, self.state)
+    }
+
+    /// Shows the response to a cache.
+    fn show(&mut self, head: &ResponseHead<'_, '_>) -> ControlFlow<()> {
+        let headers = header_map(head);
+        let response = ReceivedResponse {
+            status: StatusCode::from_u16(head.status).unwrap_or_default(),
+            headers: &headers,
+            length: match head.framing {
+                Framing::Empty => BodyLength::Known(0),
+                Framing::Length(length) => BodyLength::Known(length),
+                Framing::Chunked => BodyLength::Marked,
+                Framing::UntilClose => BodyLength::Unknown,
+            },
+            method: self.method,
+            request: self.request,
+        };
+        self.instead = self.ctx.policy.cache_head(response);
+        if self.instead.is_some() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+/// The fields of a head in the form that policies know.
+fn header_map(head: &ResponseHead<'_, '_>) -> HeaderMap {
+    let fields = head.fields.iter().filter_map(|field| {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(field.value).ok()?))
+    });
+    fields.collect()
 }
 
 impl OnHead for HeadWriter<'_> {
-    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, at: Instant, out: &mut Buffer) {
+    fn withholds(&mut self, head: &ResponseHead<'_, '_>) -> bool {
+        let idempotent = self.idempotent;
+        let has_retry_after = || {
+            let mut fields = head.fields.iter();
+            fields.any(|field| field.name.eq_ignore_ascii_case("retry-after"))
+        };
+        let (ctx, state) = (&mut *self.ctx, self.state);
+        attempt::after_a_status(ctx, state, head.status, has_retry_after, |_| idempotent)
+    }
+
+    fn head(
+        &mut self,
+        head: &ResponseHead<'_, '_>,
+        keep: bool,
+        at: Instant,
+        out: &mut Buffer,
+    ) -> ControlFlow<()> {
         if head.is_interim() {
             heads::write_interim(head, out);
-            return;
+            return ControlFlow::Continue(());
         }
-        has_answered(self.ctx, at.into_std());
+        has_answered(self.ctx, head.status, at.into_std());
+        if self.ctx.policy.has_cache() {
+            self.show(head)?;
+        }
         // The drain may have begun since the request did.
-        self.keep &= keep && !self.readiness.is_draining();
+        self.keep &= keep && !self.state.readiness.is_draining();
         self.status = Some(head.status);
         let mut edits = HeadEdits::new(StatusCode::from_u16(head.status).unwrap_or_default());
         reply::decorate(&mut edits, self.ctx);
         heads::write_response(head, &edits, self.keep, out);
+        ControlFlow::Continue(())
+    }
+
+    fn data(&mut self, data: &[u8]) {
+        self.ctx.policy.cache_body(data);
+    }
+
+    fn end(&mut self) {
+        self.ctx.policy.cache_end();
     }
 }

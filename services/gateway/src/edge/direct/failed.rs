@@ -19,6 +19,10 @@ pub(super) enum ExchangeError {
     /// The request body did not arrive in time.
     BodyTimeout,
     UpstreamTimeout,
+    /// The upstream has not answered while another replica could be asked.
+    TryTimeout,
+    /// Another attempt takes the place of the response.
+    Withheld,
     /// The connection to the upstream failed or ended before the response did.
     UpstreamClosed(Option<io::Error>),
     /// The response is not passed on.
@@ -45,10 +49,17 @@ impl FailedRequest {
     }
 
     pub(super) fn unreachable(error: Option<String>) -> Self {
-        let problem = Some(error::upstream_unreachable());
         Self {
-            problem,
             error,
+            ..Self::refused(error::upstream_unreachable())
+        }
+    }
+
+    /// Nothing was sent to an upstream.
+    pub(super) fn refused(problem: Problem) -> Self {
+        Self {
+            problem: Some(problem),
+            error: None,
             sent: None,
         }
     }
@@ -64,8 +75,10 @@ impl ExchangeError {
         match self {
             Self::ClientGone | Self::ClientStalled => None,
             Self::BodyTimeout => Some(failure::body_timed_out()),
-            Self::UpstreamTimeout => Some(error::upstream_timeout()),
-            Self::UpstreamClosed(_) | Self::Refused(_) => Some(error::bad_gateway()),
+            Self::UpstreamTimeout | Self::TryTimeout => Some(error::upstream_timeout()),
+            Self::UpstreamClosed(_) | Self::Refused(_) | Self::Withheld => {
+                Some(error::bad_gateway())
+            }
         }
     }
 
@@ -75,6 +88,8 @@ impl ExchangeError {
             Self::ClientStalled => "the client did not read the response in time",
             Self::BodyTimeout => "the request body did not arrive in time",
             Self::UpstreamTimeout => "the upstream did not respond in time",
+            Self::TryTimeout => "the upstream did not respond within the time-out of an attempt",
+            Self::Withheld => "the upstream answered with an error",
             Self::UpstreamClosed(None) => "the upstream closed the connection",
             Self::UpstreamClosed(Some(error)) => return error.to_string(),
             Self::Refused(why) => why,

@@ -21,6 +21,8 @@ thread_local! {
     static SPARE: Cell<Option<(Vec<HeadChange>, Vec<u8>)>> = const { Cell::new(None) };
 }
 
+/// Larger bodies are sent from where they are.
+const MAX_COPIED_BYTES: usize = 8 * 1024;
 /// Lists that one long value made larger are not kept.
 const SPARE_BYTES: usize = 4096;
 
@@ -41,6 +43,8 @@ struct HeadChange {
     removes: bool,
     /// A value to add.
     value: Option<Range<usize>>,
+    /// It is added only if no field of this name passes.
+    if_missing: bool,
 }
 
 impl HeadEdits {
@@ -77,6 +81,7 @@ impl HeadEdits {
             name: name.clone(),
             removes,
             value: Some(start..self.values.len()),
+            if_missing: false,
         });
     }
 
@@ -138,7 +143,20 @@ impl Head for HeadEdits {
                 name: name.clone(),
                 removes: true,
                 value: None,
+                if_missing: false,
             });
+        }
+    }
+
+    fn set_missing(&mut self, name: &HeaderName, value: &HeaderValue) {
+        let mut changes = self.changes.iter();
+        let is_set = changes.any(|change| change.value.is_some() && change.name == *name);
+        if is_framing(name) || !is_value(value.as_bytes()) || is_set {
+            return;
+        }
+        self.add(name, value.as_bytes(), false);
+        if let Some(change) = self.changes.last_mut() {
+            change.if_missing = true;
         }
     }
 }
@@ -172,12 +190,17 @@ pub(super) fn write_request(
     out: &mut Buffer,
 ) {
     out.push_all([method.as_str().as_bytes(), b" ", target, b" HTTP/1.1\r\n"]);
+    let passes =
+        |name: &[u8]| !is_hop_by_hop(name) && !is_untrusted(name) && !edits.removes_alias(name);
     for (name, value) in request.fields() {
-        if !is_hop_by_hop(name) && !is_untrusted(name) && !edits.removes_alias(name) {
+        if passes(name) {
             write_field(name, value, out);
         }
     }
-    write_edits(edits, out);
+    write_edits(edits, out, |missing| {
+        let mut fields = request.fields();
+        fields.any(|(name, _)| is_alias(name, missing) && passes(name))
+    });
 }
 
 /// `handshake`: the request asks for a WebSocket.
@@ -216,7 +239,11 @@ pub(super) fn write_response(
     } else if !keep {
         out.push(b"connection: close\r\n");
     }
-    write_edits(edits, out);
+    write_edits(edits, out, |missing| {
+        let is_named = |name: &[u8]| name.eq_ignore_ascii_case(missing);
+        let mut fields = head.fields.iter().map(|field| field.name.as_bytes());
+        fields.any(|name| is_named(name) && passes(head, name) && !edits.removes(name))
+    });
     out.push(b"\r\n");
 }
 
@@ -238,15 +265,34 @@ pub(super) fn write_reply(
     for (name, value) in own {
         write_field(name.as_str().as_bytes(), value.as_bytes(), out);
     }
-    let _ = write!(out, "content-length: {}\r\n", reply.body.len());
-    write_field(b"date", get_cached_date().as_bytes(), out);
+    if let Some(length) = reply.content_length() {
+        let _ = write!(out, "content-length: {length}\r\n");
+    }
+    if !reply.has_date() {
+        write_field(b"date", get_cached_date().as_bytes(), out);
+    }
     if !keep {
         out.push(b"connection: close\r\n");
     }
-    write_edits(edits, out);
+    write_edits(edits, out, |missing| {
+        let mut names = reply
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str().as_bytes());
+        names.any(|name| name == missing && !edits.removes(name))
+    });
     out.push(b"\r\n");
-    if *to != Method::HEAD {
+    if *to != Method::HEAD && reply.body.len() <= MAX_COPIED_BYTES {
         out.push(&reply.body);
+    }
+}
+
+/// The body of a response of the gateway's own, if it is too large to be copied behind the head.
+pub(super) fn body_beside_head<'r>(reply: &'r Reply, to: &Method) -> &'r [u8] {
+    if *to == Method::HEAD || reply.body.len() <= MAX_COPIED_BYTES {
+        &[]
+    } else {
+        &reply.body
     }
 }
 
@@ -267,11 +313,14 @@ fn write_status(head: &ResponseHead<'_, '_>, out: &mut Buffer) {
     out.push_all([b"HTTP/1.1 ", &status, b" ", head.reason.as_bytes(), b"\r\n"]);
 }
 
-fn write_edits(edits: &HeadEdits, out: &mut Buffer) {
+/// `passes`: whether the head that is written has a field of this name already.
+fn write_edits(edits: &HeadEdits, out: &mut Buffer, passes: impl Fn(&[u8]) -> bool) {
     for change in &edits.changes {
-        if let Some(value) = change.value.clone() {
-            let (name, value) = (change.name.as_str(), &edits.values[value]);
-            write_field(name.as_bytes(), value, out);
+        let name = change.name.as_str().as_bytes();
+        if let Some(value) = change.value.clone()
+            && !(change.if_missing && passes(name))
+        {
+            write_field(name, &edits.values[value], out);
         }
     }
 }

@@ -6,6 +6,7 @@
 //!               serve       route and policies: the same rules as on the other path
 //!                 answer, failed, closing        responses of the gateway's own
 //!               attempt     a replica, and what comes of it
+//!               refresh     the same for a stored response, without a client
 //!               heads       both heads, written again
 //!               exchange    both directions at once
 //!               tunnel      after the handshake of a WebSocket: the rest is gone by then
@@ -35,12 +36,14 @@ mod connect;
 mod exchange;
 mod failed;
 mod heads;
+mod refresh;
 mod request;
 mod response_head;
 mod serve;
 mod tunnel;
 
 pub(super) use alarm::Alarm;
+pub(super) use refresh::refresh;
 pub(super) use request::RequestHead;
 pub(super) use serve::{DirectConnection, Served};
 pub(super) use tunnel::Tunnel;

@@ -199,6 +199,12 @@ impl Headers for RequestView<'_> {
             .filter(|(field, _)| field.eq_ignore_ascii_case(name));
         found.nth(index).map(|(_, value)| value)
     }
+
+    fn each_name(&self, see: &mut dyn FnMut(&[u8])) {
+        for (name, _) in self.fields() {
+            see(name);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,13 +10,11 @@ use httparse::Header;
 
 use crate::edge::{
     downstream::is_event_stream_type,
-    response_framing::{Framing, FramingFields, RefusalReason},
+    response_framing::{Framing, FramingFields, MAX_HEAD_BYTES, RefusalReason},
 };
 
 /// Room for as many fields as pingora's parser has.
 pub(super) const MAX_FIELDS: usize = 256;
-/// A longer response head is refused.
-pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Room for the fields of one head.
 pub(super) type FieldRoom<'i> = [MaybeUninit<Header<'i>>; MAX_FIELDS];

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, pin::Pin, sync::Arc};
 
-use http::{Method, StatusCode, Version, header};
+use http::{HeaderName, Method, StatusCode, Version, header};
 use pingora::protocols::{GetSocketDigest as _, Ssl as _};
 use quartet_common::{problem::Problem, request_id};
 use quartet_telemetry::TRACEPARENT;
@@ -18,21 +18,19 @@ use super::{
 };
 use crate::{
     edge::{
+        attempt,
         client_stream::ClientStream,
-        ctx::{Ctx, MatchedRoute, ReceivedHead, peer_ip},
+        ctx::{Ctx, Peer, ReceivedHead, peer_ip},
         downstream::is_dropped,
         logging, reply,
         request::route,
         request_head::HeadReader,
     },
     error,
-    policy::{
-        Edit, Flow, ResponseHead as _,
-        headers::{Origin, forwarded_headers},
-    },
+    policy::{Edit, Flow, ResponseHead as _, headers::forwarded_headers},
     reply::GatewayResponse,
     request::{Headers as _, WebSocket},
-    routing::{Route, RouteAction},
+    routing::{MatchedRoute, Route},
     snapshot::Snapshot,
     state::State,
     upstream::Upstream,
@@ -83,8 +81,30 @@ pub(super) struct Completion {
 /// What came of an attempt that did not fail.
 pub(super) enum AttemptOutcome {
     Ended(Completion),
+    /// The client gets this in place of what the upstream sent.
+    Replaced(Box<GatewayResponse>),
     /// The upstream agreed to another protocol.
     Switched(Box<SwitchedUpstream>),
+}
+
+impl AttemptOutcome {
+    /// After a whole response, or the head of one that is replaced.
+    pub(super) fn of(
+        instead: Option<Box<GatewayResponse>>,
+        status: Option<u16>,
+        bytes: u64,
+        keep: bool,
+    ) -> Self {
+        instead.map_or(
+            Self::Ended(Completion {
+                status,
+                bytes,
+                keep,
+                error: None,
+            }),
+            Self::Replaced,
+        )
+    }
 }
 
 /// One request.
@@ -150,7 +170,11 @@ impl DirectConnection {
         let received = received(method, &view);
         connection.state.metrics.direct_requests.inc();
         let mut ctx = Ctx::new(snapshot);
-        ctx.identify(received, connection.peer, &connection.state);
+        let peer = Peer {
+            ip: connection.peer,
+            tls: connection.tls,
+        };
+        ctx.identify(received, peer, &connection.state);
         ctx.matched = Some(matched);
         let mut request = InFlight {
             keep: !self.head.close() && !connection.state.readiness.is_draining(),
@@ -163,6 +187,10 @@ impl DirectConnection {
         };
         match request.respond(received).await {
             AttemptOutcome::Ended(ended) => request.end(ended, self.head.close()).await,
+            AttemptOutcome::Replaced(answer) => {
+                let ended = Box::pin(request.answer(*answer)).await;
+                request.end(ended, self.head.close()).await
+            }
             AttemptOutcome::Switched(switched) => Served::Switched(request.into_opened(*switched)),
         }
     }
@@ -185,7 +213,7 @@ impl DirectConnection {
         head: &[u8],
     ) -> Option<MatchedRoute> {
         let server = &snapshot.config.model.server;
-        if !server.direct_path || !self.head.is_common() || self.needs_stored_body(stream) {
+        if !server.direct_path || !self.head.is_common() {
             return None;
         }
         self.head.drop_fields(head, |name| is_dropped(name, server));
@@ -193,17 +221,39 @@ impl DirectConnection {
         let received = received(self.head.method(), &view);
         let matched = route(snapshot, received).ok()?;
         let opens = !self.head.asks_upgrade() || opens(&matched.route, received);
-        (matched.route.direct && opens).then_some(matched)
+        let upstream = snapshot.upstream(&matched.route);
+        let upstream = upstream.map(|upstream| &**upstream);
+        let fits = !self.needs_stored_body(stream, upstream, view);
+        (matched.route.direct && opens && fits).then_some(matched)
     }
 
     /// Another attempt would need a body that this path does not keep.
-    fn needs_stored_body(&self, stream: &ClientStream) -> bool {
+    fn needs_stored_body(
+        &self,
+        stream: &ClientStream,
+        upstream: Option<&Upstream>,
+        view: RequestView<'_>,
+    ) -> bool {
         let received = stream.body_received() as u64;
-        received < self.head.body_bytes() && self.head.method().is_idempotent()
+        let has = |name: &HeaderName| view.first(name).is_some();
+        received < self.head.body_bytes()
+            && attempt::is_idempotent(upstream, self.head.method(), has)
     }
 }
 
 impl Connection {
+    /// For a request that no client waits for.
+    pub(super) fn without_peer(state: Arc<State>, ctx: &Ctx) -> Self {
+        Self {
+            state,
+            snapshot: None,
+            peer: None,
+            tls: ctx.policy.is_secure,
+            client: (ctx.client_ip, ctx.client_ip.to_string().into()),
+            alarm: Alarm::new(),
+        }
+    }
+
     fn snapshot(&mut self) -> &Arc<Snapshot> {
         let known = self.snapshot.get_or_insert_with(|| self.state.snapshot());
         self.state.refresh(known);
@@ -223,6 +273,14 @@ impl Connection {
 }
 
 impl Completion {
+    /// A policy closes the connection.
+    fn aborted() -> Self {
+        Self {
+            error: Some("a policy closed the connection".to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// Whether bytes of the client may be unread or under way when the connection is closed: a reset
     /// could then overtake the response. `is_last`: the client said that it sends nothing more.
     fn lingers(&self, is_last: bool, stream: &mut ClientStream) -> bool {
@@ -283,16 +341,15 @@ impl InFlight<'_> {
         match self.ctx.judge(received).await {
             Flow::Continue => {}
             Flow::Reply(answer) => {
+                self.refresh();
                 return AttemptOutcome::Ended(Box::pin(self.answer(*answer)).await);
             }
+            Flow::Abort => return AttemptOutcome::Ended(Completion::aborted()),
         }
-        let action = self.ctx.route().map(|route| route.action);
-        let Some(RouteAction::Proxy(index)) = action else {
+        let Some(upstream) = self.ctx.attempts.upstream.clone() else {
             return AttemptOutcome::Ended(Box::pin(self.problem(error::internal())).await);
         };
-        let upstream = Arc::clone(&self.ctx.snapshot.upstreams[index]);
         upstream.retry_budget.deposit();
-        self.ctx.attempts.upstream = Some(Arc::clone(&upstream));
         let start = self.request_start(&upstream);
         match self.attempt(&upstream, start).await {
             Ok(outcome) => outcome,
@@ -301,7 +358,7 @@ impl InFlight<'_> {
     }
 
     /// Sends what a policy answered.
-    async fn answer(&mut self, answer: GatewayResponse) -> Completion {
+    pub(super) async fn answer(&mut self, answer: GatewayResponse) -> Completion {
         match answer {
             GatewayResponse::Problem(problem) => self.problem(problem).await,
             GatewayResponse::Reply(reply) => self.reply(&reply).await,
@@ -314,13 +371,13 @@ impl InFlight<'_> {
     }
 
     /// The head for the upstream, and what is here of the body.
-    fn request_start(&mut self, upstream: &Upstream) -> PartialRequest {
+    pub(super) fn request_start(&mut self, upstream: &Upstream) -> PartialRequest {
         self.name_client();
         let edits = self.request_edits(upstream);
         let mut start = Buffer::for_head();
         let matched = self.ctx.matched.as_ref();
-        let respelled = matched.and_then(|matched| matched.target.as_deref());
-        let target = respelled.map_or(self.head.target(), str::as_bytes);
+        let forwarded = matched.and_then(MatchedRoute::forwarded);
+        let target = forwarded.map_or(self.head.target(), str::as_bytes);
         heads::write_request(self.method, target, self.head, &edits, &mut start);
         heads::end_request(self.ctx.upgrade, &mut start);
         let body = self.stream.take_body();
@@ -345,17 +402,12 @@ impl InFlight<'_> {
     fn request_edits(&self, upstream: &Upstream) -> HeadEdits {
         let ctx = &self.ctx;
         let host = self.head.first(&header::HOST);
-        let origin = Origin {
-            client: &self.connection.client.1,
-            peer_is_trusted: ctx.peer_is_trusted,
-            tls: self.connection.tls,
-            host,
-        };
+        let origin = ctx.origin(&self.connection.client.1, host);
         let mut edits = HeadEdits::new(StatusCode::OK);
         for name in ctx.untrusted_trace_fields() {
             edits.remove(name);
         }
-        for (name, value) in forwarded_headers(origin, &self.head) {
+        for (name, value) in forwarded_headers(origin) {
             if let Some(value) = value {
                 edits.set_bytes(name, &value);
             }
@@ -367,6 +419,8 @@ impl InFlight<'_> {
             match edit {
                 Edit::Set(name, value) => edits.set_bytes(name, value.as_bytes()),
                 Edit::Remove(name) => edits.remove(name),
+                Edit::Add(name, value) => edits.append_bytes(name, value.as_bytes()),
+                Edit::SetMissing(name, value) => edits.set_missing(name, value),
             }
         }
         let matched = ctx.matched.as_ref();

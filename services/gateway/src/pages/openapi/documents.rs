@@ -10,8 +10,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -23,18 +22,19 @@ use tokio::sync::Mutex;
 
 use super::gateway_document::merge_with_gateway;
 use crate::{
-    config::Tls,
     error,
+    pages::ask::ask,
     reply::Reply,
     snapshot::Snapshot,
-    upstream::{BalanceKey, Lease, ReplicaOutcome, Upstream},
+    upstream::{
+        Upstream,
+        client::{self, UpstreamClient},
+    },
 };
 
 /// How the path of the 3.0 version ends.
 const SUFFIX_3_0: &str = "-3.0.json";
 const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
-/// Then another replica is asked, well within `documents.timeout_ms`.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between rounds in which a document was missing.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -46,8 +46,7 @@ type Known = BTreeMap<Arc<str>, Arc<Value>>;
 
 #[derive(Debug)]
 struct Inner {
-    /// Made for the first document: it holds the certificates of the platform.
-    client: LazyLock<reqwest::Client>,
+    client: UpstreamClient,
     /// Held by the round that is under way: the last known document of each service.
     by_service: Mutex<Known>,
     last: RwLock<Option<FetchRound>>,
@@ -85,7 +84,7 @@ struct MergedDocument {
 impl Documents {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
-            client: LazyLock::new(client),
+            client: UpstreamClient::new(),
             by_service: Mutex::default(),
             last: RwLock::default(),
         }))
@@ -162,7 +161,7 @@ impl Inner {
     async fn refresh(&self, known: &mut Known, snapshot: &Snapshot, timeout: Duration) {
         let mut running = tokio::task::JoinSet::new();
         for upstream in documented(snapshot) {
-            let (client, upstream) = (LazyLock::force(&self.client).clone(), Arc::clone(upstream));
+            let (client, upstream) = (self.client.clone(), Arc::clone(upstream));
             running.spawn(async move {
                 let name = Arc::clone(&upstream.config.name);
                 (
@@ -205,15 +204,6 @@ impl MergedDocument {
     }
 }
 
-fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .no_proxy()
-        .build()
-        .expect("a client with default TLS settings can be built")
-}
-
 fn documented(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> + Clone {
     snapshot
         .upstreams
@@ -221,68 +211,13 @@ fn documented(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> + Clo
         .filter(|upstream| upstream.config.openapi.is_some())
 }
 
-/// From one replica after the other, with leases, as for requests of clients: a fetch may be the
-/// probe of an ejected replica, and then has to say how that ended.
-async fn fetch(client: &reqwest::Client, upstream: &Arc<Upstream>) -> anyhow::Result<Value> {
+async fn fetch(client: &UpstreamClient, upstream: &Arc<Upstream>) -> anyhow::Result<Value> {
     let path = upstream.config.openapi.as_deref().unwrap_or_default();
-    let mut tried = Vec::new();
-    let mut last = anyhow::anyhow!("no known address");
-    while let Some(lease) = upstream.acquire(BalanceKey::default(), &tried, Instant::now()) {
-        tried.push(lease.address);
-        let address = lease.address;
-        let request = match &upstream.config.tls {
-            None => client.get(format!("http://{address}{path}")),
-            Some(tls) => {
-                let url = format!("https://{}:{}{path}", tls.server_name, address.port());
-                client_by_tls(tls, address)?.get(url)
-            }
-        };
-        let request = match &upstream.config.host {
-            Some(host) => request.header(header::HOST, host),
-            None => request,
-        };
-        match fetch_from(request, &lease).await {
-            Ok(document) => return Ok(document),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    ask(client, upstream, path, read).await
 }
 
-/// A client of its own: it trusts the authorities of this upstream only.
-fn client_by_tls(tls: &Tls, address: SocketAddr) -> anyhow::Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .no_proxy()
-        .resolve(&tls.server_name, address);
-    if let Some(authorities) = &tls.authorities {
-        let certificates: Result<Vec<_>, _> = authorities
-            .iter()
-            .map(|der| reqwest::Certificate::from_der(der))
-            .collect();
-        builder = builder.tls_certs_only(certificates?);
-    }
-    Ok(builder.build()?)
-}
-
-async fn fetch_from(request: reqwest::RequestBuilder, lease: &Lease) -> anyhow::Result<Value> {
-    let sent = request.send().await;
-    let outcome = match &sent {
-        Ok(_) => ReplicaOutcome::Responded,
-        Err(error) if error.is_connect() => ReplicaOutcome::ConnectFailed,
-        Err(_) => ReplicaOutcome::Broken,
-    };
-    lease.report(outcome, Instant::now());
-    let mut response = sent?.error_for_status()?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        anyhow::ensure!(
-            body.len() <= MAX_DOCUMENT_BYTES,
-            "document larger than {MAX_DOCUMENT_BYTES} bytes"
-        );
-    }
+async fn read(response: reqwest::Response) -> anyhow::Result<Value> {
+    let body = client::read(response.error_for_status()?, MAX_DOCUMENT_BYTES).await?;
     Ok(serde_json::from_slice(&body)?)
 }
 

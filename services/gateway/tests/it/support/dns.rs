@@ -8,20 +8,35 @@ use std::{
 
 use tokio::net::UdpSocket;
 
-/// Serves A records only.
+/// Serves A and SRV records only.
 #[derive(Clone)]
 pub(crate) struct Dns {
     pub(crate) address: SocketAddr,
-    names: Arc<Mutex<HashMap<String, Vec<Ipv4Addr>>>>,
+    records: Arc<Mutex<Records>>,
+}
+
+#[derive(Default)]
+struct Records {
+    names: HashMap<String, Vec<Ipv4Addr>>,
+    services: HashMap<String, Vec<Service>>,
+}
+
+/// An SRV record.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) priority: u16,
+    pub(crate) weight: u16,
+    pub(crate) port: u16,
+    pub(crate) target: &'static str,
 }
 
 impl Dns {
     pub(crate) async fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let names = Arc::<Mutex<HashMap<String, Vec<Ipv4Addr>>>>::default();
-        let dns = Self { address, names };
-        let known = Arc::clone(&dns.names);
+        let records = Arc::<Mutex<Records>>::default();
+        let dns = Self { address, records };
+        let known = Arc::clone(&dns.records);
         tokio::spawn(async move {
             let mut packet = [0; 512];
             while let Ok((length, from)) = socket.recv_from(&mut packet).await {
@@ -33,19 +48,22 @@ impl Dns {
     }
 
     pub(crate) fn set(&self, name: &str, addresses: &[Ipv4Addr]) {
-        self.names
-            .lock()
-            .unwrap()
-            .insert(name.to_owned(), addresses.to_vec());
+        let mut records = self.records.lock().unwrap();
+        records.names.insert(name.to_owned(), addresses.to_vec());
+    }
+
+    pub(crate) fn set_services(&self, name: &str, services: &[Service]) {
+        let mut records = self.records.lock().unwrap();
+        records.services.insert(name.to_owned(), services.to_vec());
     }
 
     /// Removes the name.
     pub(crate) fn forget(&self, name: &str) {
-        self.names.lock().unwrap().remove(name);
+        self.records.lock().unwrap().names.remove(name);
     }
 }
 
-fn answer(question: &[u8], names: &HashMap<String, Vec<Ipv4Addr>>) -> Vec<u8> {
+fn answer(question: &[u8], records: &Records) -> Vec<u8> {
     let mut labels = Vec::new();
     let mut at = 12;
     while question[at] != 0 {
@@ -54,28 +72,45 @@ fn answer(question: &[u8], names: &HashMap<String, Vec<Ipv4Addr>>) -> Vec<u8> {
         at += length + 1;
     }
     let question_end = at + 5;
-    let wants_a = question[at + 1..at + 3] == [0, 1];
-    let known = names.get(&labels.join("."));
-    let addresses: &[Ipv4Addr] = known.filter(|_| wants_a).map_or(&[], Vec::as_slice);
+    let name = labels.join(".");
+    let (addresses, services) = (records.names.get(&name), records.services.get(&name));
+    let found: Vec<Vec<u8>> = match question[at + 1..at + 3] {
+        [0, 1] => addresses
+            .into_iter()
+            .flatten()
+            .map(|it| it.octets().to_vec())
+            .collect(),
+        [0, 33] => services.into_iter().flatten().map(Service::bytes).collect(),
+        _ => Vec::new(),
+    };
     let mut answer = question[..2].to_vec();
-    let code = if known.is_some() { 0x80 } else { 0x83 };
-    answer.extend([
-        0x85,
-        code,
-        0,
-        1,
-        0,
-        u8::try_from(addresses.len()).unwrap(),
-        0,
-        0,
-        0,
-        0,
-    ]);
+    let is_known = addresses.is_some() || services.is_some();
+    let code = if is_known { 0x80 } else { 0x83 };
+    let count = u8::try_from(found.len()).unwrap();
+    answer.extend([0x85, code, 0, 1, 0, count, 0, 0, 0, 0]);
     answer.extend(&question[12..question_end]);
-    for address in addresses {
-        // The name by a pointer, type A, class IN, ten minutes to live, four bytes.
-        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 2, 0x58, 0, 4]);
-        answer.extend(address.octets());
+    for data in found {
+        // The name by a pointer, the type, class IN, ten minutes to live, the length.
+        answer.extend([0xc0, 12]);
+        answer.extend(&question[at + 1..at + 3]);
+        answer.extend([0, 1, 0, 0, 2, 0x58, 0, u8::try_from(data.len()).unwrap()]);
+        answer.extend(data);
     }
     answer
+}
+
+impl Service {
+    fn bytes(&self) -> Vec<u8> {
+        let numbers = [self.priority, self.weight, self.port];
+        let mut bytes: Vec<u8> = numbers
+            .iter()
+            .flat_map(|number| number.to_be_bytes())
+            .collect();
+        for label in self.target.split('.') {
+            bytes.push(u8::try_from(label.len()).unwrap());
+            bytes.extend(label.as_bytes());
+        }
+        bytes.push(0);
+        bytes
+    }
 }

@@ -1,6 +1,7 @@
 //! A gateway process per test, with upstreams in the test's process.
 
 mod dns;
+mod origin;
 mod raw;
 mod upstream;
 
@@ -20,7 +21,8 @@ use quartet_testing::metrics::assert_documented;
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) use dns::Dns;
+pub(crate) use dns::{Dns, Service};
+pub(crate) use origin::{Origin, REPLY};
 pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
 pub(crate) use upstream::{Replica, echo, held, serve, serve_on};
 
@@ -167,6 +169,8 @@ impl Gateway {
     /// Replaces the configuration file, and waits until it is refused; the error.
     pub(crate) async fn refused_reload(&self, settings: &str) -> String {
         let refused = self.reloads("refused").await;
+        let is_refusal = |line: &Value| line["msg"].to_string().contains("refused");
+        let known = self.lines().into_iter().filter(is_refusal).count();
         std::fs::write(self.file(), settings).unwrap();
         self.signal("HUP");
         eventually("the configuration is refused", || async {
@@ -174,9 +178,8 @@ impl Gateway {
         })
         .await;
         eventually("the error is logged", || async {
-            let mut lines = self.lines().into_iter().rev();
-            let line = lines.find(|line| line["msg"].to_string().contains("refused"));
-            line.map(|line| line["error"].to_string())
+            let mut lines = self.lines().into_iter().filter(is_refusal).skip(known);
+            lines.next().map(|line| line["error"].to_string())
         })
         .await
     }

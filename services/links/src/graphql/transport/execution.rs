@@ -2,7 +2,10 @@
 
 use std::{future, sync::Arc};
 
-use async_graphql::{Request, Response, Variables, parser::types::OperationType};
+use async_graphql::{
+    Request, Response, Variables,
+    parser::types::{OperationType, Selection},
+};
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
@@ -31,6 +34,8 @@ use crate::{
 pub(super) struct Operation {
     request: Request,
     pub(super) kind: OperationType,
+    /// Whether it has one field at its root.
+    pub(super) is_single: bool,
     meter: Meter,
 }
 
@@ -60,6 +65,8 @@ impl Operation {
         let checked = checked.map_err(invalid)?;
         meter.set_inputs(checked.inputs)?;
         let kind = checked.operation.node.ty;
+        let fields = &checked.operation.node.selection_set.node.items;
+        let is_single = matches!(&fields[..], [only] if matches!(only.node, Selection::Field(_)));
         let logged = quartet_telemetry::Operation::new(kind_name(kind), checked.name.as_deref());
         quartet_telemetry::set_operation(logged);
         auth::require(actor, kind)?;
@@ -72,6 +79,7 @@ impl Operation {
         Ok(Self {
             request: schema::scoped(executable, &state.app.ctx, actor.clone(), meter.clone()),
             kind,
+            is_single,
             meter,
         })
     }

@@ -8,16 +8,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use quartet_auth::Actor;
 use quartet_common::problem::{FieldError, Problem, kinds as common};
 use quartet_http::extract::Body;
+use quartet_service::idempotency::undone;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     execution::{Operation, RejectedOperation},
     negotiation::{AcceptedTypes, JsonType},
-    openapi::{EVENTS, EXPLORER, RequestErrors, error_codes, executed},
+    openapi::{EVENTS, EXPLORER, KeyErrors, RequestErrors, error_codes, executed},
     request::GraphQlRequest,
     response::GraphQlResponse,
     sse,
@@ -46,13 +47,15 @@ pub(crate) fn routes() -> OpenApiRouter<GraphQlState> {
 /// Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
 /// checked against limits of size, depth, aliases and cost before they are executed. Errors are in
 /// the response body, each with a stable `extensions.code`; errors of single fields leave the
-/// status at 200.
+/// status at 200. A mutation is executed once for each `Idempotency-Key`, unless all that it was to
+/// change has failed; other operations ignore the header.
 #[utoipa::path(
     post,
     path = "/v1/links/graphql",
     operation_id = "execute_graphql",
     tag = "graphql",
     security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header)),
     request_body(content = GraphQlRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "The response, including errors of single fields", content(
@@ -61,6 +64,7 @@ pub(crate) fn routes() -> OpenApiRouter<GraphQlState> {
             (String = "text/event-stream", example = json!(EVENTS)),
         )),
         RequestErrors,
+        KeyErrors,
     ),
     extensions(
         ("x-problem-codes" = json!([problems::NOT_ACCEPTABLE.code])),
@@ -73,7 +77,7 @@ async fn post_graphql(State(state): State<GraphQlState>, request: Request) -> Re
         return not_acceptable().into_response();
     }
     let exchange = Exchange {
-        state: &state,
+        state,
         accept,
         is_get: false,
     };
@@ -82,7 +86,7 @@ async fn post_graphql(State(state): State<GraphQlState>, request: Request) -> Re
         Err(response) => return response,
     };
     match read_body(request).await {
-        Ok(request) => exchange.execute(request, actor).await,
+        Ok((sent, request)) => exchange.execute(request, actor, Some(sent)).await,
         Err(problem) if problem.kind.status == StatusCode::BAD_REQUEST => exchange.reject(&problem),
         Err(problem) => problem.into_response(),
     }
@@ -145,7 +149,7 @@ async fn get_graphql(State(state): State<GraphQlState>, request: Request) -> Res
         return not_acceptable().into_response();
     }
     let exchange = Exchange {
-        state: &state,
+        state,
         accept,
         is_get: true,
     };
@@ -153,32 +157,36 @@ async fn get_graphql(State(state): State<GraphQlState>, request: Request) -> Res
         Err(response) => response,
         Ok(actor) => match GraphQlRequest::from_query(query) {
             Err(problem) => exchange.reject(&problem),
-            Ok(request) => exchange.execute(request, actor).await,
+            Ok(request) => exchange.execute(request, actor, None).await,
         },
     }
 }
 
+/// The head of a request and its body, which its idempotency key stands for.
+type Sent = (Parts, Bytes);
+
 /// One request and the media types of its response.
-struct Exchange<'a> {
-    state: &'a GraphQlState,
+#[derive(Clone)]
+struct Exchange {
+    state: GraphQlState,
     accept: AcceptedTypes,
     is_get: bool,
 }
 
-impl Exchange<'_> {
+impl Exchange {
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Actor, Response> {
         let verified = auth::actor(headers, &self.state.app).await;
         verified.map_err(|error| self.reject(&error.into()))
     }
 
-    async fn execute(&self, request: GraphQlRequest, actor: Actor) -> Response {
+    async fn execute(&self, request: GraphQlRequest, actor: Actor, sent: Option<Sent>) -> Response {
         let user = match self.state.user(&actor) {
             Ok(user) => user,
             Err(problem) => return self.reject(&problem),
         };
-        let prepared = Operation::prepare(request, &actor, Arc::clone(&user), self.state).await;
+        let prepared = Operation::prepare(request, &actor, Arc::clone(&user), &self.state).await;
         let response = match prepared {
-            Ok(operation) => self.run(operation, &actor, &user).await,
+            Ok(operation) => self.run(operation, &actor, &user, sent).await,
             Err(RejectedOperation::Document(response)) => {
                 self.write(StatusCode::BAD_REQUEST, &response)
             }
@@ -187,30 +195,57 @@ impl Exchange<'_> {
         with_quota(response, user.balance(), &self.state.app.ctx.config.graphql)
     }
 
-    async fn run(&self, operation: Operation, actor: &Actor, user: &Arc<User>) -> Response {
+    async fn run(
+        &self,
+        operation: Operation,
+        actor: &Actor,
+        user: &Arc<User>,
+        sent: Option<Sent>,
+    ) -> Response {
         if self.is_get && operation.kind == OperationType::Mutation {
             return mutation_by_get().into_response();
         }
-        let kind = operation.kind;
-        let is_subscription = kind == OperationType::Subscription;
-        match self.accept.json {
-            Some(_) if !is_subscription => match operation.run(self.state).await {
-                Ok(response) if response.is_request_error() => {
-                    self.write(StatusCode::BAD_REQUEST, &response)
-                }
-                Ok(response) => match user.counted(response.to_json()).await {
-                    Ok(body) => respond(StatusCode::OK, self.media_type(), body),
-                    // It has taken effect, and the client must know.
-                    Err(_) if kind == OperationType::Mutation => {
-                        self.write(StatusCode::OK, &response)
-                    }
-                    Err(problem) => self.refuse(&problem),
-                },
-                Err(problem) => self.refuse(&problem),
-            },
-            _ if self.accept.events => sse::respond(operation, actor, Arc::clone(user), self.state),
+        match (self.accept.json, operation.kind) {
+            (Some(_), OperationType::Query) => self.answer(operation, user).await,
+            (Some(_), OperationType::Mutation) => self.once(operation, user, sent).await,
+            _ if self.accept.events => {
+                sse::respond(operation, actor, Arc::clone(user), &self.state)
+            }
             _ => self.reject(&stream_needed()),
         }
+    }
+
+    /// Executes a mutation unless the response to it is kept for its idempotency key.
+    async fn once(&self, operation: Operation, user: &Arc<User>, sent: Option<Sent>) -> Response {
+        let (exchange, user) = (self.clone(), Arc::clone(user));
+        let work = async move { exchange.answer(operation, &user).await };
+        let Some((head, body)) = sent else {
+            return work.await;
+        };
+        let done = self.state.app.idempotency().once(&head, &body, work).await;
+        done.unwrap_or_else(|problem| self.reject(&problem))
+    }
+
+    /// The one response to a query or a mutation.
+    async fn answer(&self, operation: Operation, user: &Arc<User>) -> Response {
+        let (kind, is_single) = (operation.kind, operation.is_single);
+        let response = match operation.run(&self.state).await {
+            Ok(response) => response,
+            Err(problem) => return undone(self.refuse(&problem)),
+        };
+        if response.is_request_error() {
+            return undone(self.write(StatusCode::BAD_REQUEST, &response));
+        }
+        let answer = match user.counted(response.to_json()).await {
+            Ok(body) => respond(StatusCode::OK, self.media_type(), body),
+            // It has taken effect, and the client must know.
+            Err(_) if kind == OperationType::Mutation => self.write(StatusCode::OK, &response),
+            Err(problem) => return self.refuse(&problem),
+        };
+        if response.is_undone(is_single) {
+            return undone(answer);
+        }
+        answer
     }
 
     /// Writes a problem with what a well-formed request asks for, such as its cost, as one with the
@@ -279,15 +314,17 @@ fn with_quota(mut response: Response, balance: Balance, settings: &Settings) -> 
     response
 }
 
-async fn read_body(request: Request) -> Result<GraphQlRequest, Problem> {
+async fn read_body(request: Request) -> Result<(Sent, GraphQlRequest), Problem> {
     require_json(request.headers())?;
+    let (head, body) = request.into_parts();
+    let request = Request::from_parts(head.clone(), body);
     let Body(bytes) = Body::from_request(request, &()).await?;
     let value = serde_json::from_slice(&bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let detail = format!("the body is not JSON: syntax error at line {line} column {column}");
         Problem::new(&common::MALFORMED_JSON).detail(detail)
     })?;
-    GraphQlRequest::from_json(value)
+    Ok(((head, bytes), GraphQlRequest::from_json(value)?))
 }
 
 /// Rejects everything but JSON: browsers let the forms of other sites post any other type without

@@ -111,19 +111,39 @@ impl IntoResponses for RequestErrors {
                 "The keys that verify access tokens are not available",
             ),
         ];
-        let response = |(kind, description): (&Kind, &str)| {
-            let content = ContentBuilder::new()
-                .schema(Some(Ref::from_schema_name("GraphQlResponse")))
-                .example(Some(request_error(kind)))
-                .build();
-            let response = ResponseBuilder::new()
-                .description(description)
-                .content("application/graphql-response+json", content.clone())
-                .content("application/json", content);
-            (kind.status.as_str().to_owned(), response.build().into())
-        };
         responses.map(response).into()
     }
+}
+
+/// The responses to a mutation whose idempotency key does not let it be executed.
+pub(super) struct KeyErrors;
+
+impl IntoResponses for KeyErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let responses = [
+            (
+                &common::REQUEST_IN_FLIGHT,
+                "The first mutation with this idempotency key has not been completed yet",
+            ),
+            (
+                &common::IDEMPOTENCY_KEY_REUSED,
+                "A different mutation was sent with this idempotency key within the last 24 hours",
+            ),
+        ];
+        responses.map(response).into()
+    }
+}
+
+fn response((kind, description): (&Kind, &str)) -> (String, RefOr<Response>) {
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("GraphQlResponse")))
+        .example(Some(request_error(kind)))
+        .build();
+    let response = ResponseBuilder::new()
+        .description(description)
+        .content("application/graphql-response+json", content.clone())
+        .content("application/json", content);
+    (kind.status.as_str().to_owned(), response.build().into())
 }
 
 /// The codes of GraphQL errors, sorted.
@@ -134,6 +154,9 @@ pub(super) fn error_codes() -> Vec<String> {
         &common::NOT_FOUND,
         &common::MALFORMED_JSON,
         &common::INCOMPLETE_BODY,
+        &common::INVALID_PARAMETER,
+        &common::REQUEST_IN_FLIGHT,
+        &common::IDEMPOTENCY_KEY_REUSED,
         &common::INTERNAL,
         &common::UNAVAILABLE,
         &common::DATABASE_UNAVAILABLE,

@@ -71,6 +71,13 @@ impl GraphQlResponse {
             && self.errors.iter().all(|error| error.path.is_empty())
     }
 
+    /// Whether a mutation with this response has changed nothing: its only field failed, and not one of
+    /// the fields of its result.
+    pub(super) fn is_undone(&self, is_single: bool) -> bool {
+        let outermost = self.errors.iter().all(|error| error.path.len() <= 1);
+        self.is_request_error() || (is_single && outermost && !self.errors.is_empty())
+    }
+
     /// The list of errors.
     pub(super) fn errors(&self) -> &[ServerError] {
         &self.errors

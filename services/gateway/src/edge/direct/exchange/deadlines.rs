@@ -11,6 +11,7 @@ pub(super) enum Wait {
     Body,
     Answer,
     Upstream,
+    Try,
 }
 
 impl<C, U> Exchange<'_, C, U> {
@@ -18,6 +19,7 @@ impl<C, U> Exchange<'_, C, U> {
         match self.earliest() {
             Some((_, Wait::Body)) => ExchangeError::BodyTimeout,
             Some((_, Wait::Answer)) => ExchangeError::ClientStalled,
+            Some((_, Wait::Try)) => ExchangeError::TryTimeout,
             Some((_, Wait::Upstream)) | None => ExchangeError::UpstreamTimeout,
         }
     }
@@ -28,7 +30,7 @@ impl<C, U> Exchange<'_, C, U> {
         deadlines.min_by_key(|(deadline, _)| *deadline)
     }
 
-    fn deadlines(&self) -> [Option<(Instant, Wait)>; 2] {
+    fn deadlines(&self) -> [Option<(Instant, Wait)>; 4] {
         let silence = self.timeouts.response;
         let upstream = || Some((self.upstream_since + silence?, Wait::Upstream));
         let request = if self.sending.is_done() {
@@ -45,6 +47,9 @@ impl<C, U> Exchange<'_, C, U> {
         } else {
             None
         };
-        [request, response]
+        let attempt = self.try_until.filter(|_| !self.head_received);
+        let attempt = attempt.map(|until| (until, Wait::Try));
+        let end = self.timeouts.end.map(|end| (end, Wait::Upstream));
+        [request, response, attempt, end]
     }
 }

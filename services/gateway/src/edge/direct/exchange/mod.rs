@@ -32,6 +32,7 @@ mod response;
 
 use std::{
     future::poll_fn,
+    ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -62,6 +63,8 @@ pub(super) struct Timeouts {
     pub(super) response: Option<Duration>,
     /// In which the client takes nothing of a response.
     pub(super) write: Duration,
+    /// Of the whole request.
+    pub(super) end: Option<Instant>,
 }
 
 /// The connection of a client. Its stream ends where the request does, and then reports the end of
@@ -86,8 +89,26 @@ pub(super) struct PartialRequest {
 
 /// Receives the heads of responses, in order.
 pub(super) trait OnHead {
+    /// Whether another attempt takes the place of a final response, of which the client has seen nothing.
+    fn withholds(&mut self, _head: &ResponseHead<'_, '_>) -> bool {
+        false
+    }
+
     /// Writes the head for the client. `keep`: the connection may stay open. `at`: when it arrived.
-    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, at: Instant, out: &mut Buffer);
+    /// `Break`: the client gets another response, and the body of this one is not read.
+    fn head(
+        &mut self,
+        head: &ResponseHead<'_, '_>,
+        keep: bool,
+        at: Instant,
+        out: &mut Buffer,
+    ) -> ControlFlow<()>;
+
+    /// A part of the body of the final response.
+    fn data(&mut self, _data: &[u8]) {}
+
+    /// The body is complete.
+    fn end(&mut self) {}
 }
 
 /// The state of one attempt.
@@ -109,6 +130,8 @@ pub(super) struct Exchange<'c, C, U> {
     client_ended: bool,
     /// The response is a stream of events.
     has_events: bool,
+    /// Until when the head of the response has to be there.
+    try_until: Option<Instant>,
     /// When the upstream last took or sent something.
     upstream_since: Instant,
     /// When the client last sent a part of the body, and took one of the response.
@@ -197,6 +220,7 @@ where
             upstream_ended: false,
             client_ended: false,
             has_events: false,
+            try_until: None,
             upstream_since: now,
             body_since: now,
             answer_since: now,
@@ -232,8 +256,12 @@ where
         !self.started && !self.answering.is_partly_used()
     }
 
+    /// Until when the head of the response has to be there. `None`: as long as the upstream may be silent.
+    pub(super) fn bound_try(&mut self, deadline: Option<Instant>) {
+        self.try_until = deadline;
+    }
+
     /// The whole request was read from the client.
-    #[cfg(test)]
     pub(super) fn request_read(&self) -> bool {
         self.sending.left == 0
     }

@@ -10,7 +10,7 @@ use crate::edge::{
         failed::ExchangeError,
         response_head::{self, HeadEnd, MAX_FIELDS},
     },
-    response_framing::MAX_INTERIM,
+    response_framing::{Framing, MAX_INTERIM},
 };
 
 impl<C, U> Exchange<'_, C, U> {
@@ -30,7 +30,7 @@ impl<C, U> Exchange<'_, C, U> {
                         None => return Ok(()),
                     }
                 }
-                ResponseProgress::Body { .. } => return self.body(),
+                ResponseProgress::Body { .. } => return self.body(on_head),
                 ResponseProgress::Ended { .. } | ResponseProgress::Switched => return Ok(()),
             }
         }
@@ -40,6 +40,10 @@ impl<C, U> Exchange<'_, C, U> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let head = response_head::parse(&self.received.unused()[..length], self.is_head, &mut room)
             .map_err(ExchangeError::Refused)?;
+        let unseen = self.interim == 0 && !self.sending.beyond_start;
+        if unseen && !head.is_interim() && on_head.withholds(&head) {
+            return Err(ExchangeError::Withheld);
+        }
         if head.is_interim() {
             self.interim += 1;
             if self.interim > MAX_INTERIM {
@@ -64,12 +68,17 @@ impl<C, U> Exchange<'_, C, U> {
         }
         let keep = self.sending.left == 0 && !self.client_ended;
         self.answer_since = self.upstream_since;
-        on_head.head(&head, keep, self.upstream_since, &mut self.answering);
+        let next = on_head.head(&head, keep, self.upstream_since, &mut self.answering);
+        let persistent = head.persistent && head.framing == Framing::Empty;
         self.received.consume(length);
+        if next.is_break() {
+            self.head_received = false;
+            self.response = ResponseProgress::Ended { persistent };
+        }
         self.check_end()
     }
 
-    fn body(&mut self) -> Result<(), ExchangeError> {
+    fn body(&mut self, on_head: &mut impl OnHead) -> Result<(), ExchangeError> {
         let ResponseProgress::Body {
             reader,
             writer,
@@ -86,8 +95,10 @@ impl<C, U> Exchange<'_, C, U> {
             // Passed on without a copy.
             *left -= self.received.unused().len() as u64;
             self.body_bytes += self.received.unused().len() as u64;
+            on_head.data(self.received.unused());
             std::mem::swap(&mut self.received, &mut self.answering);
             if *left == 0 {
+                on_head.end();
                 self.response = ResponseProgress::Ended {
                     persistent: *persistent,
                 };
@@ -103,6 +114,7 @@ impl<C, U> Exchange<'_, C, U> {
             {
                 BodyPart::Data(data) => {
                     self.body_bytes += data.len() as u64;
+                    on_head.data(data);
                     writer.data(data, &mut self.answering);
                 }
                 BodyPart::End => break true,
@@ -117,6 +129,7 @@ impl<C, U> Exchange<'_, C, U> {
         };
         let used = before - rest.len();
         if ended {
+            on_head.end();
             writer.end(&mut self.answering);
             self.response = ResponseProgress::Ended {
                 persistent: *persistent,

@@ -16,19 +16,27 @@ const TIMEOUTS: Timeouts = Timeouts {
     body: Duration::from_secs(20),
     response: Some(Duration::from_secs(20)),
     write: Duration::from_secs(20),
+    end: None,
 };
 
 /// Writes the status, and whether the connection may stay open.
 struct Statuses;
 
 impl OnHead for Statuses {
-    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, _at: Instant, out: &mut Buffer) {
+    fn head(
+        &mut self,
+        head: &ResponseHead<'_, '_>,
+        keep: bool,
+        _at: Instant,
+        out: &mut Buffer,
+    ) -> ControlFlow<()> {
         let keep = if keep || head.is_interim() {
             ""
         } else {
             " close"
         };
         out.push(format!("[{}{keep}]", head.status).as_bytes());
+        ControlFlow::Continue(())
     }
 }
 

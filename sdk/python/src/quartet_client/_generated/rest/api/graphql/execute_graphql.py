@@ -9,14 +9,17 @@ from ...client import AuthenticatedClient, Client
 from ...models.graph_ql_request import GraphQlRequest
 from ...models.graph_ql_response import GraphQlResponse
 from ...models.problem import Problem
-from ...types import Response
+from ...types import UNSET, Response, Unset
 
 
 def _get_kwargs(
     *,
     body: GraphQlRequest,
+    idempotency_key: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -64,6 +67,11 @@ def _parse_response(
 
         return response_408
 
+    if response.status_code == 409:
+        response_409 = GraphQlResponse.from_dict(response.json())
+
+        return response_409
+
     if response.status_code == 413:
         response_413 = Problem.from_dict(response.json())
 
@@ -73,6 +81,11 @@ def _parse_response(
         response_415 = Problem.from_dict(response.json())
 
         return response_415
+
+    if response.status_code == 422:
+        response_422 = GraphQlResponse.from_dict(response.json())
+
+        return response_422
 
     if response.status_code == 429:
         response_429 = GraphQlResponse.from_dict(response.json())
@@ -125,15 +138,18 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: GraphQlRequest,
+    idempotency_key: str | Unset = UNSET,
 ) -> Response[GraphQlResponse | Problem]:
     """Execute a GraphQL operation
 
      Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
     checked against limits of size, depth, aliases and cost before they are executed. Errors are in
     the response body, each with a stable `extensions.code`; errors of single fields leave the
-    status at 200.
+    status at 200. A mutation is executed once for each `Idempotency-Key`, unless all that it was to
+    change has failed; other operations ignore the header.
 
     Args:
+        idempotency_key (str | Unset):
         body (GraphQlRequest): A GraphQL request.
 
     Raises:
@@ -146,6 +162,7 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         body=body,
+        idempotency_key=idempotency_key,
     )
 
     response = client.get_httpx_client().request(
@@ -159,15 +176,18 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: GraphQlRequest,
+    idempotency_key: str | Unset = UNSET,
 ) -> GraphQlResponse | Problem | None:
     """Execute a GraphQL operation
 
      Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
     checked against limits of size, depth, aliases and cost before they are executed. Errors are in
     the response body, each with a stable `extensions.code`; errors of single fields leave the
-    status at 200.
+    status at 200. A mutation is executed once for each `Idempotency-Key`, unless all that it was to
+    change has failed; other operations ignore the header.
 
     Args:
+        idempotency_key (str | Unset):
         body (GraphQlRequest): A GraphQL request.
 
     Raises:
@@ -181,6 +201,7 @@ def sync(
     return sync_detailed(
         client=client,
         body=body,
+        idempotency_key=idempotency_key,
     ).parsed
 
 
@@ -188,15 +209,18 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: GraphQlRequest,
+    idempotency_key: str | Unset = UNSET,
 ) -> Response[GraphQlResponse | Problem]:
     """Execute a GraphQL operation
 
      Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
     checked against limits of size, depth, aliases and cost before they are executed. Errors are in
     the response body, each with a stable `extensions.code`; errors of single fields leave the
-    status at 200.
+    status at 200. A mutation is executed once for each `Idempotency-Key`, unless all that it was to
+    change has failed; other operations ignore the header.
 
     Args:
+        idempotency_key (str | Unset):
         body (GraphQlRequest): A GraphQL request.
 
     Raises:
@@ -209,6 +233,7 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         body=body,
+        idempotency_key=idempotency_key,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -220,15 +245,18 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: GraphQlRequest,
+    idempotency_key: str | Unset = UNSET,
 ) -> GraphQlResponse | Problem | None:
     """Execute a GraphQL operation
 
      Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
     checked against limits of size, depth, aliases and cost before they are executed. Errors are in
     the response body, each with a stable `extensions.code`; errors of single fields leave the
-    status at 200.
+    status at 200. A mutation is executed once for each `Idempotency-Key`, unless all that it was to
+    change has failed; other operations ignore the header.
 
     Args:
+        idempotency_key (str | Unset):
         body (GraphQlRequest): A GraphQL request.
 
     Raises:
@@ -243,5 +271,6 @@ async def asyncio(
         await asyncio_detailed(
             client=client,
             body=body,
+            idempotency_key=idempotency_key,
         )
     ).parsed

@@ -1,0 +1,166 @@
+//! Which requests a stored response answers, as its `Vary` says (RFC 9111, 4.1).
+
+use http::{HeaderMap, HeaderName, header};
+
+use crate::request::{Headers, is_untrusted};
+
+/// More headers in `Vary` are as good as `*`.
+const MAX_NAMES: usize = 16;
+
+/// A header that was compared, and its value in the request that was answered.
+pub(super) type Compared = (HeaderName, Option<Box<[u8]>>);
+
+/// The headers to compare. `None`: the response answers no other request. So it is with a header
+/// that the gateway sets: its value says who the client is.
+pub(super) fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
+    let mut names = Vec::new();
+    for value in response.get_all(header::VARY) {
+        for item in value.as_bytes().split(|&byte| byte == b',') {
+            let item = item.trim_ascii();
+            if item.is_empty() {
+                continue;
+            }
+            let name = HeaderName::from_bytes(item).ok().filter(|_| item != b"*")?;
+            if is_untrusted(name.as_str().as_bytes()) || names.len() == MAX_NAMES {
+                return None;
+            }
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    // Some upstreams encode as the client accepts and do not say so.
+    if response.contains_key(header::CONTENT_ENCODING) && !names.contains(&header::ACCEPT_ENCODING)
+    {
+        names.push(header::ACCEPT_ENCODING);
+    }
+    Some(names)
+}
+
+/// The headers with what the request has for them.
+pub(super) fn compared(names: Vec<HeaderName>, request: &dyn Headers) -> Box<[Compared]> {
+    let values = names.into_iter().map(|name| {
+        let value = value(request, &name);
+        (name, value)
+    });
+    values.collect()
+}
+
+pub(super) fn matches(compared: &[Compared], request: &dyn Headers) -> bool {
+    compared
+        .iter()
+        .all(|(name, stored)| value(request, name) == *stored)
+}
+
+/// The value in one spelling: several fields are one list, and space around commas has no meaning.
+fn value(request: &dyn Headers, name: &HeaderName) -> Option<Box<[u8]>> {
+    request.first(name)?;
+    let separator = if *name == header::COOKIE { b';' } else { b',' };
+    let items = request
+        .all(name.clone())
+        .flat_map(|value| value.split(move |&byte| byte == separator))
+        .map(<[u8]>::trim_ascii)
+        .filter(|item| !item.is_empty());
+    let items: Vec<&[u8]> = items.collect();
+    if *name == header::ACCEPT_ENCODING {
+        return Some(codings(items));
+    }
+    Some(items.join(&separator).into())
+}
+
+/// Clients list the same codings in many orders. What forbids or prefers something stays as it is.
+fn codings(mut items: Vec<&[u8]>) -> Box<[u8]> {
+    let is_plain = |item: &&[u8]| {
+        item.iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    };
+    if items.iter().all(is_plain) {
+        items.sort_unstable();
+        items.dedup();
+    }
+    items.join(&b',').to_ascii_lowercase().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields = fields.iter();
+        fields
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_headers_to_compare_are_those_of_vary() {
+        let of = |fields: &[_]| names(&map(fields)).map(|names| names.len());
+        assert_eq!(of(&[]), Some(0));
+        assert_eq!(
+            of(&[("vary", "Accept, ,accept,X-A"), ("vary", "x-b")]),
+            Some(3)
+        );
+        for never in [
+            "*",
+            "accept, *",
+            "x-user-id",
+            "X-Forwarded-For",
+            "a b",
+            "x-request-id",
+        ] {
+            assert_eq!(of(&[("vary", never)]), None, "{never}");
+        }
+        assert_eq!(of(&[("content-encoding", "gzip")]), Some(1));
+    }
+
+    #[test]
+    fn values_that_mean_the_same_match() {
+        let check = |vary, one: &[_], other: &[_], expected| {
+            let names = names(&map(&[("vary", vary)])).unwrap();
+            let compared = compared(names, &map(one));
+            assert_eq!(
+                matches(&compared, &map(other)),
+                expected,
+                "{one:?} {other:?}"
+            );
+        };
+        check("x", &[("x", "a, b")], &[("x", "a"), ("x", "b")], true);
+        check("x", &[("x", "a,b")], &[("x", "b,a")], false);
+        check("x", &[("x", "a")], &[("x", "A")], false);
+        check("x", &[], &[], true);
+        check("x", &[], &[("x", "")], false);
+        check("x, y", &[("x", "1"), ("y", "2")], &[("x", "1")], false);
+        let encoding = "accept-encoding";
+        check(
+            encoding,
+            &[(encoding, "gzip, br")],
+            &[(encoding, "BR,gzip")],
+            true,
+        );
+        check(
+            encoding,
+            &[(encoding, "gzip")],
+            &[(encoding, "gzip;q=0")],
+            false,
+        );
+        check(
+            encoding,
+            &[(encoding, "gzip;q=0, br")],
+            &[(encoding, "br, gzip;q=0")],
+            false,
+        );
+        check(
+            "cookie",
+            &[("cookie", "a=1; b=2")],
+            &[("cookie", "a=1"), ("cookie", "b=2")],
+            true,
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! What a route does with its requests: an upstream, a page, a redirect or a fixed response.
+
+use http::{HeaderValue, StatusCode};
+
+use super::{checker::Checker, references::References, values::resolve};
+use crate::{
+    config::model,
+    routing::{FixedResponse, PathPattern, Rewrite, RouteAction, Split, Template},
+};
+
+/// Pages belong to an upstream; this is for a line or two.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+
+/// Exactly one of the keys that say where the response comes from.
+pub(super) fn check(
+    key: &str,
+    route: &model::Route,
+    references: &References<'_>,
+    checker: &mut Checker,
+) -> Option<RouteAction> {
+    let keys = [
+        ("upstream", route.upstream.is_some()),
+        ("split", route.split.is_some()),
+        ("lookup", route.lookup.is_some()),
+        ("serve", route.serve.is_some()),
+        ("redirect", route.redirect.is_some()),
+        ("respond", route.respond.is_some()),
+    ];
+    let mut set = keys.into_iter().filter(|(_, is_set)| *is_set);
+    let Some((first, _)) = set.next() else {
+        let names = keys.map(|(name, _)| format!("`{name}`")).join(", ");
+        checker.error(key, format!("must have one of {names}"));
+        return None;
+    };
+    if let Some((second, _)) = set.next() {
+        checker.error(
+            format!("{key}.{second}"),
+            format!("cannot be combined with `{first}`"),
+        );
+        return None;
+    }
+    match (&route.upstream, route.serve) {
+        (Some(name), _) => {
+            resolve(key, "upstream", name, &references.upstreams, checker).map(RouteAction::Proxy)
+        }
+        (None, _) if route.split.is_some() || route.lookup.is_some() => Some(RouteAction::Choose),
+        (None, Some(serve)) => Some(RouteAction::Serve(serve)),
+        (None, None) if route.redirect.is_some() => Some(RouteAction::Redirect),
+        (None, None) => Some(RouteAction::Respond),
+    }
+}
+
+/// Whether an upstream of the route needs the general path.
+pub(super) fn is_general(
+    action: Option<RouteAction>,
+    split: Option<&Split>,
+    references: &References<'_>,
+) -> bool {
+    let is_general = |index: usize| references.is_general[index];
+    let of_split = split.is_some_and(|split| split.parts.iter().any(|part| is_general(part.0)));
+    of_split || matches!(action, Some(RouteAction::Proxy(index)) if is_general(index))
+}
+
+/// The outer `None`: a violation was found.
+pub(super) fn check_redirect(
+    key: &str,
+    route: &model::Route,
+    paths: &[PathPattern],
+    checker: &mut Checker,
+) -> Option<Option<Template>> {
+    let redirect = route.redirect.as_deref();
+    let template = redirect.map(|text| parse_redirect(text, paths)).transpose();
+    checker.ok(&format!("{key}.redirect"), template)
+}
+
+/// A URL, or a path of the same origin. The client does not choose its host.
+fn parse_redirect(text: &str, paths: &[PathPattern]) -> Result<Template, String> {
+    let is_path = text.starts_with('/') && !text.starts_with("//");
+    let rest = text
+        .strip_prefix("https://")
+        .or(text.strip_prefix("http://"));
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+    match host {
+        // Browsers read it as a slash.
+        _ if text.contains('\\') => Err("must not contain a backslash".to_owned()),
+        Some(host) if host.is_empty() || host.contains('{') => {
+            Err("must name its host without a segment of the path".to_owned())
+        }
+        None if !is_path => Err("must be a URL or a path that starts with /".to_owned()),
+        _ => Template::parse(text, paths),
+    }
+}
+
+/// The outer `None`: a violation was found.
+pub(super) fn check_redirect_status(
+    key: &str,
+    route: &model::Route,
+    checker: &mut Checker,
+) -> Option<Option<StatusCode>> {
+    let status = route.redirect_status.map(|status| {
+        if !REDIRECTS.contains(&status) {
+            return Err("must be 301, 302, 303, 307 or 308".to_owned());
+        }
+        if route.redirect.is_none() {
+            return Err("needs `redirect`".to_owned());
+        }
+        StatusCode::from_u16(status).map_err(|error| error.to_string())
+    });
+    checker.ok(&format!("{key}.redirect_status"), status.transpose())
+}
+
+/// The outer `None`: a violation was found.
+pub(super) fn check_response(
+    key: &str,
+    route: &model::Route,
+    checker: &mut Checker,
+) -> Option<Option<FixedResponse>> {
+    let Some(response) = &route.respond else {
+        return Some(None);
+    };
+    let key = format!("{key}.respond");
+    let status = StatusCode::from_u16(response.status).ok();
+    let status = status.filter(|status| (200..600).contains(&status.as_u16()));
+    let status = status.ok_or_else(|| "must be between 200 and 599".to_owned());
+    let status = checker.ok(&format!("{key}.status"), status)?;
+    let body = &response.body;
+    if body.len() > MAX_RESPONSE_BYTES {
+        let message = format!("must have at most {MAX_RESPONSE_BYTES} bytes");
+        checker.error(format!("{key}.body"), message);
+    }
+    // RFC 9110, 15.3.5, 15.3.6 and 15.4.5.
+    if !body.is_empty() && [204, 205, 304].contains(&response.status) {
+        let message = format!("must be empty with status {}", response.status);
+        checker.error(format!("{key}.body"), message);
+    }
+    let content_type = HeaderValue::try_from(response.content_type.as_str())
+        .ok()
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| "is not a valid header value".to_owned());
+    Some(Some(FixedResponse {
+        status,
+        content_type: checker.ok(&format!("{key}.content_type"), content_type)?,
+        body: body.clone().into(),
+    }))
+}
+
+/// The outer `None`: a violation was found.
+pub(super) fn check_rewrite(
+    key: &str,
+    route: &model::Route,
+    paths: &[PathPattern],
+    checker: &mut Checker,
+) -> Option<Option<Rewrite>> {
+    let rewrite = route.rewrite.as_deref().map(|text| {
+        if !route.has_upstream() {
+            return Err("needs an upstream".to_owned());
+        }
+        Rewrite::parse(text, paths, route.raw_path)
+    });
+    checker.ok(&format!("{key}.rewrite"), rewrite.transpose())
+}

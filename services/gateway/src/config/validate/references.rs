@@ -1,0 +1,20 @@
+//! What routes refer to.
+
+use std::collections::BTreeMap;
+
+use super::{access, guards::GuardTables};
+use crate::config::model;
+
+/// The other tables, for the checks of a route.
+pub(super) struct References<'a> {
+    pub(super) upstreams: BTreeMap<&'a str, usize>,
+    /// By the index of the upstream: TLS or HTTP/2, which the direct path does not know, nor do handshakes of `WebSocket`s.
+    pub(super) is_general: Vec<bool>,
+    pub(super) limits: BTreeMap<&'a str, usize>,
+    pub(super) lookups: BTreeMap<&'a str, usize>,
+    pub(super) caches: BTreeMap<&'a str, usize>,
+    pub(super) defaults: &'a model::RouteDefaults,
+    pub(super) direct_path: bool,
+    pub(super) guards: &'a GuardTables<'a>,
+    pub(super) access: &'a access::Known<'a>,
+}

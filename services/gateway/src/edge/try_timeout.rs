@@ -1,0 +1,244 @@
+//! The time-out of one attempt on the general path.
+//!
+//! pingora has one time-out for every read of a response, and it cannot be changed once the head is
+//! there. So the socket of an upstream with `try_timeout_ms` has a deadline of its own, which the request
+//! that uses the connection sets and removes. pingora decides which connection a request gets; to know
+//! it, each connection has a slot, which is the group of its own in pingora's pool.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use pingora::{
+    Result,
+    connectors::l4::Connect,
+    protocols::l4::{
+        socket::SocketAddr as PeerAddress,
+        stream::Stream,
+        virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream},
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::tunnel::{connect, set_option};
+
+/// Slots that are kept for later requests to one address.
+const MAX_SLOTS: usize = 1_024;
+/// Addresses with slots; beyond that, all slots that are free are forgotten.
+const MAX_ADDRESSES: usize = 4_096;
+/// A bit that no other group of pingora's pool has.
+pub(super) const FIRST_SLOT: u64 = 1 << 62;
+
+/// An address, and the group of its TLS settings.
+type SlotKey = (SocketAddr, u64);
+
+/// The slots that no request uses.
+#[derive(Debug)]
+pub(super) struct TrySlots {
+    free: Mutex<HashMap<SlotKey, Vec<Arc<TrySlot>>>>,
+    next: AtomicU64,
+}
+
+/// What a request and its connection share.
+#[derive(Debug)]
+pub(super) struct TrySlot {
+    group: u64,
+    state: Mutex<SlotState>,
+}
+
+#[derive(Debug, Default)]
+struct SlotState {
+    deadline: Option<Instant>,
+    expired: bool,
+}
+
+/// A slot while an attempt uses it.
+#[derive(Debug)]
+pub(super) struct TryLease {
+    slots: Arc<TrySlots>,
+    key: SlotKey,
+    slot: Arc<TrySlot>,
+}
+
+impl Default for TrySlots {
+    fn default() -> Self {
+        Self {
+            free: Mutex::default(),
+            next: AtomicU64::new(FIRST_SLOT),
+        }
+    }
+}
+
+impl TrySlots {
+    /// The slot that was used last, whose connection is the most likely to be open. `tls`: the group of
+    /// the TLS settings.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        address: SocketAddr,
+        tls: u64,
+        deadline: Option<std::time::Instant>,
+    ) -> TryLease {
+        let key = (address, tls);
+        let free = self.free().get_mut(&key).and_then(Vec::pop);
+        let slot = free.unwrap_or_else(|| {
+            Arc::new(TrySlot {
+                group: self.next.fetch_add(1, Ordering::Relaxed),
+                state: Mutex::default(),
+            })
+        });
+        slot.state().deadline = deadline.map(Instant::from_std);
+        TryLease {
+            slots: Arc::clone(self),
+            key,
+            slot,
+        }
+    }
+
+    fn free(&self) -> MutexGuard<'_, HashMap<SlotKey, Vec<Arc<TrySlot>>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TryLease {
+    /// Of pingora's pool.
+    pub(super) fn group(&self) -> u64 {
+        self.slot.group
+    }
+
+    pub(super) fn connector(&self, connect_timeout: Duration) -> TryConnector {
+        TryConnector {
+            connect_timeout,
+            slot: Arc::clone(&self.slot),
+        }
+    }
+
+    /// The response has begun. `false`: too late.
+    pub(super) fn answered(&self) -> bool {
+        let mut state = self.slot.state();
+        state.deadline = None;
+        !state.expired
+    }
+
+    /// The deadline has passed without a response.
+    pub(super) fn has_expired(&self) -> bool {
+        self.slot.state().expired
+    }
+}
+
+impl Drop for TryLease {
+    fn drop(&mut self) {
+        *self.slot.state() = SlotState::default();
+        let mut free = self.slots.free();
+        if free.len() >= MAX_ADDRESSES {
+            free.clear();
+        }
+        let slots = free.entry(self.key).or_default();
+        if slots.len() < MAX_SLOTS {
+            slots.push(Arc::clone(&self.slot));
+        }
+    }
+}
+
+impl TrySlot {
+    fn state(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Connects to an upstream with `try_timeout_ms`.
+#[derive(Debug)]
+pub(super) struct TryConnector {
+    connect_timeout: Duration,
+    slot: Arc<TrySlot>,
+}
+
+#[async_trait]
+impl Connect for TryConnector {
+    async fn connect(&self, address: &PeerAddress) -> Result<Stream> {
+        let socket = TrySocket {
+            inner: connect(address, self.connect_timeout).await?,
+            slot: Arc::clone(&self.slot),
+            sleep: Box::pin(sleep_until(Instant::now())),
+        };
+        Ok(VirtualSocketStream::new(Box::new(socket)).into())
+    }
+}
+
+#[derive(Debug)]
+struct TrySocket {
+    inner: TcpStream,
+    slot: Arc<TrySlot>,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl TrySocket {
+    /// Ready if the deadline of the request has passed.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.slot.state().deadline else {
+            return Poll::Pending;
+        };
+        if self.sleep.deadline() != deadline {
+            self.sleep.as_mut().reset(deadline);
+        }
+        ready!(self.sleep.as_mut().poll(cx));
+        let mut state = self.slot.state();
+        // The response may have begun meanwhile.
+        if state.deadline != Some(deadline) {
+            return Poll::Pending;
+        }
+        state.expired = true;
+        Poll::Ready(())
+    }
+}
+
+impl VirtualSocket for TrySocket {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        set_option(&self.inner, option)
+    }
+}
+
+impl AsyncRead for TrySocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
+            return Poll::Ready(read);
+        }
+        ready!(self.poll_deadline(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncWrite for TrySocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

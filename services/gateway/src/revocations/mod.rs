@@ -1,0 +1,134 @@
+//! Sessions of core that have ended before their access tokens.
+//!
+//! [`follow`] reads them from core; requests look them up. The set outlives every snapshot, and a feed
+//! that is away for a while loses nothing: it continues where it was.
+
+pub(crate) mod follow;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use quartet_common::clock::Clock;
+
+/// With the time after which none of its tokens is valid any more, in seconds since 1970.
+type Sessions = HashMap<Box<str>, i64>;
+
+/// The sessions that are known to have ended.
+#[derive(Debug)]
+pub(crate) struct Revocations {
+    clock: Clock,
+    started: Instant,
+    /// When the feed was last read to its end, in milliseconds after `started`.
+    read_at: AtomicU64,
+    /// Replaced as a whole, so that a look-up never waits.
+    sessions: ArcSwap<Sessions>,
+}
+
+/// There are more sessions than may be remembered.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("there are more than {0} revoked sessions (revocations.max_sessions)")]
+pub(crate) struct TooMany(usize);
+
+/// The feed has not been read yet.
+const NEVER: u64 = u64::MAX;
+
+impl Revocations {
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            started: Instant::now(),
+            read_at: AtomicU64::new(NEVER),
+            sessions: ArcSwap::default(),
+        })
+    }
+
+    pub(crate) fn is_revoked(&self, session: &str) -> bool {
+        self.sessions.load().contains_key(session)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.load().len()
+    }
+
+    /// How long ago the feed was read to its end. `None`: never.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let read_at = self.read_at.load(Ordering::Acquire);
+        let age = || {
+            self.started
+                .elapsed()
+                .saturating_sub(Duration::from_millis(read_at))
+        };
+        (read_at != NEVER).then(age)
+    }
+
+    pub(crate) fn is_older_than(&self, limit: Duration) -> bool {
+        self.age().is_none_or(|age| age > limit)
+    }
+
+    /// The feed was read to its end.
+    fn note_end(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(NEVER - 1);
+        self.read_at.store(now, Ordering::Release);
+    }
+
+    /// Remembers sessions, and forgets those whose tokens have expired. There is one writer.
+    ///
+    /// # Errors
+    /// When there are too many. None is forgotten then, and none of the new ones is known.
+    fn add(&self, new: Vec<(Box<str>, i64)>, max: usize) -> Result<(), TooMany> {
+        let now = self.clock.now().timestamp();
+        let known = self.sessions.load();
+        let has_expired = known.values().any(|until| *until < now);
+        let is_known = |(session, _): &(Box<str>, i64)| known.contains_key(session);
+        if !has_expired && new.iter().all(is_known) {
+            return Ok(());
+        }
+        let mut sessions = Sessions::clone(&known);
+        sessions.extend(new);
+        sessions.retain(|_, until| *until >= now);
+        if sessions.len() > max {
+            return Err(TooMany(max));
+        }
+        self.sessions.store(Arc::new(sessions));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn sessions_are_remembered_until_their_tokens_expire() {
+        let clock = Clock::manual(Clock::system().now());
+        let revocations = Revocations::new(clock.clone());
+        let until = |seconds| clock.now().timestamp() + seconds;
+        let add = |session: &str, until, max| revocations.add(vec![(session.into(), until)], max);
+        assert!(!revocations.is_revoked("ses_a"));
+        add("ses_a", until(10), 2).unwrap();
+        add("ses_b", until(20), 2).unwrap();
+        assert!(add("ses_c", until(20), 2).is_err());
+        assert!(revocations.is_revoked("ses_a") && !revocations.is_revoked("ses_c"));
+        clock.advance(TimeDelta::seconds(11));
+        add("ses_c", until(20), 2).unwrap();
+        assert!(!revocations.is_revoked("ses_a") && revocations.is_revoked("ses_b"));
+        assert_eq!(revocations.len(), 2);
+    }
+
+    #[test]
+    fn a_feed_that_was_never_read_is_old() {
+        let revocations = Revocations::new(Clock::system());
+        assert!(revocations.is_older_than(Duration::MAX));
+        revocations.note_end();
+        assert!(!revocations.is_older_than(Duration::from_mins(1)));
+    }
+}

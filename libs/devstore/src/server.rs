@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -41,6 +42,8 @@ pub async fn serve(
     let router = Router::new()
         .route("/health", get(|| async { "ok\n" }))
         .fallback(respond)
+        // A refused upload is answered before its body has been read.
+        .layer(from_fn(quartet_http::drain::drain))
         .with_state(app);
     let settings = Server {
         listen: address,

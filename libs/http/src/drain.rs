@@ -22,7 +22,8 @@ use tokio::runtime::Handle;
 const MAX_BYTES: usize = 1 << 20;
 const MAX_DURATION: Duration = Duration::from_secs(2);
 
-pub(crate) async fn drain(request: Request, next: Next) -> Response {
+/// The middleware; part of [`crate::layers`].
+pub async fn drain(request: Request, next: Next) -> Response {
     // Such a client sends its body only after `100 Continue`.
     if request.headers().contains_key(header::EXPECT) {
         return next.run(request).await;

@@ -4,7 +4,7 @@
 //! metrics, timeouts, problem bodies) and [`extract`] (typed input). Nothing here needs a database
 //! or names a route; [`front`] is for the one route that is too hot for the layers; [`health`] lets others add what must respond before a replica is ready.
 
-mod drain;
+pub mod drain;
 mod etags;
 pub mod extract;
 pub mod front;

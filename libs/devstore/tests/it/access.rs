@@ -1,3 +1,6 @@
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::support::{PRIVATE, PUBLIC, Server, code, refusal, refused};
 
 #[tokio::test]
@@ -132,4 +135,28 @@ async fn what_media_does_not_need_is_not_implemented() {
     let deletion = client.delete_object().bucket(PRIVATE).key("k");
     let deletion = deletion.if_match("\"x\"").send().await;
     assert_eq!(code(deletion), "NotImplemented");
+}
+
+#[tokio::test]
+async fn a_refused_upload_gets_its_answer_after_the_whole_body() {
+    let server = Server::start().await;
+    let mut connection = TcpStream::connect(server.address).await.unwrap();
+    let body = vec![b'x'; 900_000];
+    let head = format!(
+        "PUT /{PRIVATE}/k HTTP/1.1\r\nhost: store\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    // The server has responded and could have closed the connection.
+    connection.peek(&mut status).await.unwrap();
+    connection.write_all(&body).await.unwrap();
+    connection.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 403");
+    // The connection remains in use, so the body was read to its end.
+    let next = b"GET /health HTTP/1.1\r\nhost: store\r\nconnection: close\r\n\r\n";
+    connection.write_all(next).await.unwrap();
+    let mut rest = String::new();
+    connection.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains("HTTP/1.1 200 OK"), "{rest}");
 }

@@ -34,6 +34,11 @@ pub(super) fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
     {
         names.push(header::ACCEPT_ENCODING);
     }
+    // Others allow the origin that asks, and do not say so.
+    let allowed = response.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    if allowed.is_some_and(|origin| origin != "*") && !names.contains(&header::ORIGIN) {
+        names.push(header::ORIGIN);
+    }
     Some(names)
 }
 

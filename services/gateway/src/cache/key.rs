@@ -95,7 +95,7 @@ pub(super) fn has_unlisted_cookies(headers: &dyn Headers, listed: &[Box<str>]) -
     headers
         .all(header::COOKIE)
         .flat_map(|value| value.split(|&byte| byte == b';'))
-        .map(|pair| pair.trim_ascii_start())
+        .map(<[u8]>::trim_ascii_start)
         .filter(|pair| !pair.is_empty())
         .any(|pair| {
             let name = pair.split(|&byte| byte == b'=').next().unwrap_or(pair);

@@ -89,10 +89,8 @@ pub(super) async fn respond(
             .route()
             .is_some_and(|route| pause(ctx) > route.body_timeout);
     if let Some(instead) = replaced(session, ctx, error) {
-        // pingora reuses no connection after an error, though this is none.
-        session.set_keepalive(None);
-        // The client may have disconnected, which changes nothing.
-        let _ = reply::answer(session, ctx, *instead, state).await;
+        // The client may have disconnected.
+        ctx.answered = reply::answer(session, ctx, *instead, state).await.is_ok();
         return FailToProxy {
             error_code: 0,
             can_reuse_downstream: false,

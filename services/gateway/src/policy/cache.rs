@@ -6,7 +6,7 @@
 //! A request that cannot be answered is forwarded. What is to become of its response is noted in the
 //! [`PolicyContext`]; both paths show it the head and the body as they pass ([`super::fetch`]).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderName, Method, header};
 use quartet_common::clock::Clock;
@@ -56,10 +56,6 @@ const CONNECTION_OPTIONS: [&[u8]; 6] = [
 pub(super) struct ResponseCache {
     cache: Arc<Cache>,
     route: Arc<str>,
-    /// A stale response can be revalidated while no client waits.
-    refreshes: bool,
-    /// No longer than the request may take.
-    fill_wait: Duration,
     clock: Clock,
     metrics: CacheMetrics,
 }
@@ -78,12 +74,9 @@ impl ResponseCache {
         clock: Clock,
         metrics: CacheMetrics,
     ) -> Self {
-        let fill_wait = cache.settings.fill_wait;
         Self {
             cache,
             route: Arc::clone(&route.name),
-            refreshes: route.direct,
-            fill_wait: route.request_timeout.map_or(fill_wait, |time| time.min(fill_wait)),
             clock,
             metrics,
         }
@@ -167,13 +160,9 @@ impl ResponseCache {
             Use::Stale => fetch.answer(&stored, Outcome::Stale, request, now),
             Use::WhileRevalidating => match self.cache.begin_fill(&fetch.key) {
                 Turn::Wait(_) => fetch.answer(&stored, Outcome::Stale, request, now),
-                Turn::Fill(fill) if self.refreshes => {
+                Turn::Fill(fill) => {
                     fetch.refresh = Some((Arc::clone(&stored), fill));
                     fetch.answer(&stored, Outcome::Stale, request, now)
-                }
-                Turn::Fill(fill) => {
-                    fetch.fill = Some(fill);
-                    fetch.revalidate(stored, true, request.0)
                 }
             },
             Use::Revalidate { .. } if control.only_if_cached => only_if_cached(fetch),
@@ -223,7 +212,7 @@ impl ResponseCache {
         mut waiter: Waiter,
         request: (&Method, &SentRequest<'_>),
     ) -> Step {
-        let deadline = Instant::now() + self.fill_wait;
+        let deadline = Instant::now() + self.cache.settings.fill_wait;
         loop {
             let outcome = timeout_at(deadline, waiter.outcome()).await;
             let may_wait = match outcome {

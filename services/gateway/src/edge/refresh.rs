@@ -121,3 +121,23 @@ pub(super) fn head<'f>(
     head.extend_from_slice(b"\r\n");
     head
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_asks_for_the_whole_response_on_this_hop() {
+        let fields = [
+            (&b"Accept"[..], &b"a"[..]),
+            (b"Connection", b"close"),
+            (b"content-length", b"0"),
+        ];
+        let text = head(b"/a?b", Some("c"), fields.into_iter());
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text, "GET /a?b HTTP/1.1\r\nAccept: a\r\nhost: c\r\n\r\n");
+        let text = head(b"/", Some("c"), [(&b"HOST"[..], &b"d"[..])].into_iter());
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text, "GET / HTTP/1.1\r\nHOST: d\r\n\r\n");
+    }
+}

@@ -25,7 +25,7 @@ use std::{
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State as Extract},
-    middleware::{self, Next},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -69,7 +69,10 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
 
 /// As [`serve`], for probes and metrics alone.
 pub(crate) async fn serve_probes(listener: TcpListener, state: Arc<State>) {
-    respond(listener, &state, Plain, |_| finish(&state, probes(&state))).await;
+    respond(listener, &state, Plain, |_| {
+        finish(&state, with_fallbacks(probes(&state)))
+    })
+    .await;
 }
 
 async fn respond(
@@ -111,7 +114,7 @@ fn probes(state: &State) -> Router {
 }
 
 fn router(state: &Arc<State>, gate: Gate) -> Router {
-    let router = Router::new()
+    let routes = Router::new()
         .route("/", get(page::show))
         .route("/status", get(status::show).with_state(Reports::new(state)))
         .route("/config", get(configuration::show))
@@ -132,22 +135,20 @@ fn router(state: &Arc<State>, gate: Gate) -> Router {
         )
         .with_state(Arc::clone(state))
         .merge(probes(state));
-    finish(
-        state,
-        router.layer(middleware::from_fn_with_state(gate, access::check)),
-    )
+    let checked = with_fallbacks(routes).layer(from_fn_with_state(gate, access::check));
+    finish(state, checked)
 }
 
-/// Also where no route matches.
-fn finish(state: &Arc<State>, router: Router) -> Router {
+fn with_fallbacks(router: Router) -> Router {
     router
         .fallback(async || error::no_route())
         .method_not_allowed_fallback(async || Problem::new(&kinds::METHOD_NOT_ALLOWED))
+}
+
+fn finish(state: &Arc<State>, router: Router) -> Router {
+    router
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(state),
-            render_problem,
-        ))
+        .layer(from_fn_with_state(Arc::clone(state), render_problem))
 }
 
 /// Gives problems their body; requests to this listener are not logged.

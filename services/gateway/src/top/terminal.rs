@@ -24,6 +24,8 @@ const PAGE: usize = 10;
 pub(super) struct Terminal {
     /// `None`: keys come from no terminal, so none is read.
     before: Option<Termios>,
+    /// Read, and not handed on.
+    bytes: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +44,8 @@ impl Terminal {
             raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
             tcsetattr(stdin(), OptionalActions::Now, &raw)?;
         }
-        let terminal = Self { before };
+        let bytes = Vec::new();
+        let terminal = Self { before, bytes };
         write(OPEN)?;
         Ok(terminal)
     }
@@ -71,6 +74,16 @@ impl Terminal {
 
     /// The next key, if there is one within this time.
     pub(super) fn key(&mut self, wait: Duration) -> io::Result<Option<Key>> {
+        if self.bytes.is_empty() && !self.read(wait)? {
+            return Ok(None);
+        }
+        let length = Key::length(&self.bytes);
+        let key = self.bytes.drain(..length).collect::<Vec<u8>>();
+        Ok(Some(Key::of(&key)))
+    }
+
+    /// Whether there was something to read.
+    fn read(&mut self, wait: Duration) -> io::Result<bool> {
         let input = stdin();
         let mut waiting = [PollFd::new(&input, PollFlags::IN)];
         let watched = if self.before.is_some() {
@@ -80,18 +93,19 @@ impl Terminal {
         };
         let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
         match poll(watched, Some(&wait)) {
-            Ok(0) | Err(Errno::INTR) => return Ok(None),
+            Ok(0) | Err(Errno::INTR) => return Ok(false),
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut bytes = [0; 16];
+        let mut bytes = [0; 64];
         match read(input, &mut bytes) {
             // The terminal is gone.
-            Ok(0) => Ok(Some(Key::Quit)),
-            Ok(length) => Ok(Some(Key::of(&bytes[..length]))),
-            Err(Errno::INTR) => Ok(None),
-            Err(error) => Err(error.into()),
+            Ok(0) => self.bytes.push(CONTROL_C),
+            Ok(length) => self.bytes.extend_from_slice(&bytes[..length]),
+            Err(Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error.into()),
         }
+        Ok(true)
     }
 }
 
@@ -105,6 +119,15 @@ impl Drop for Terminal {
 }
 
 impl Key {
+    /// Of the first key: keys without a character are sequences that begin with an escape.
+    fn length(bytes: &[u8]) -> usize {
+        match bytes {
+            [0x1b, b'[', b'0'..=b'9', b'~', ..] => 4,
+            [0x1b, b'[' | b'O', _, ..] => 3,
+            _ => 1,
+        }
+    }
+
     fn of(bytes: &[u8]) -> Self {
         match bytes {
             [b'q' | b'Q' | CONTROL_C, ..] => Self::Quit,
@@ -123,4 +146,30 @@ fn write(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_come_at_once_are_read_one_by_one() {
+        let mut bytes = &b"j\x1b[A\x1b[5~x\x1b[Bq"[..];
+        let mut keys = Vec::new();
+        while !bytes.is_empty() {
+            let (key, rest) = bytes.split_at(Key::length(bytes));
+            keys.push(Key::of(key));
+            bytes = rest;
+        }
+        let expected = [
+            Key::Down(1),
+            Key::Up(1),
+            Key::Up(PAGE),
+            Key::Other,
+            Key::Down(1),
+            Key::Quit,
+        ];
+        assert_eq!(keys, expected);
+        assert_eq!(Key::length(b"\x1b"), 1);
+    }
 }

@@ -8,7 +8,7 @@ fn imports_point_downward() {
             ["lib", "*", "pingora"],
             [
                 "edge",
-                "admin background state reloads pages snapshot policy upstream routing request listener config reply error fuzz cache",
+                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz cache",
                 "",
             ],
             [

@@ -70,7 +70,7 @@ problem_kinds! {
     }
     pub CONFIGURATION_REFUSED = UNPROCESSABLE_ENTITY "configuration_refused" "Configuration refused" {
         when: "A reload at the admin listener found a configuration that is not valid; `errors` has the place and the rule of each error.",
-        then: "Mend the file and reload again. The configuration before stays in force.",
+        then: "Fix the file and reload again. The configuration before stays in force.",
     }
     pub CONFIGURATION_CHANGING = CONFLICT "configuration_changing" "Configuration being written" {
         when: "A reload at the admin listener found other files each time it read them.",

@@ -1,7 +1,7 @@
 //! What asks for reloads, and how the last one ended.
 //!
 //! One job reads the files and puts them in force. It is asked with a ticket, and says up to which ticket
-//! it has read the files, so that requests at the same time share one attempt, and none is told of an
+//! it has read the files, so that requests at the same time share one attempt, and none gets the outcome of an
 //! attempt that had read the files before it asked.
 
 use std::{
@@ -27,14 +27,14 @@ const MAX_LISTED: usize = 100;
 pub(crate) struct Reloads {
     asked: Notify,
     tickets: AtomicU64,
-    done: watch::Sender<Done>,
+    done: watch::Sender<LastAttempt>,
     in_force_since: Mutex<DateTime<Utc>>,
     started: Instant,
 }
 
 /// The last attempt.
 #[derive(Clone, Debug, Default)]
-struct Done {
+struct LastAttempt {
     /// Requests up to this ticket were made before the files were read.
     covers: u64,
     attempt: Option<Arc<Attempt>>,
@@ -119,7 +119,7 @@ impl Reloads {
             *self.since() = attempt.at;
         }
         let attempt = Some(Arc::new(attempt));
-        self.done.send_replace(Done { covers, attempt });
+        self.done.send_replace(LastAttempt { covers, attempt });
     }
 
     /// Since the start, there may have been none.

@@ -1,7 +1,7 @@
 //! What `/status` on the admin listener says, for the page and for `top`.
 //!
 //! Counters are those since the start of the process; who reads them twice knows the rates. So nothing is
-//! computed while nobody looks, and any number of readers have time spans of their own.
+//! computed while no one looks, and any number of readers have time spans of their own.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -16,7 +16,7 @@ pub(crate) struct Status {
     /// Name of the machine or container.
     pub(crate) host: String,
     pub(crate) at: DateTime<Utc>,
-    /// Since the start; less than before: the counters began anew.
+    /// Since the start; less than before: the counters began again.
     pub(crate) uptime_ms: u64,
     /// As in `/ready`, with checks and notices.
     pub(crate) state: String,

@@ -1,6 +1,6 @@
 //! Who may send a request to the admin listener.
 //!
-//! Without a token or client certificates in the configuration, whoever can connect to loopback is an
+//! Without a token or client certificates in the configuration, anyone who can connect to loopback is an
 //! operator, except for pages in the operator's browser: a page of another site may send requests to
 //! 127.0.0.1, and one whose name has been made to resolve to 127.0.0.1 may read the responses. So
 //! `Sec-Fetch-Site`, `Origin` and `Host` are checked. Programs send neither of the first two.
@@ -25,7 +25,7 @@ use crate::{admin_access::AdminAccess, error, state::State};
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SCHEME: &[u8] = b"Bearer ";
-/// What tells nothing that an operator would hide: whether the process lives and is ready.
+/// They report nothing that an operator would hide: whether the process lives and is ready.
 const PROBES: [&str; 2] = ["/health", "/ready"];
 /// The page asks for the token, and has no data of its own.
 const PAGE: &str = "/";

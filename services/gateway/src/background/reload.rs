@@ -92,7 +92,7 @@ fn report_kept(variables: &[String]) {
     }
 }
 
-/// Counts and logs an attempt, and tells those who asked for it. `result`: the changed settings.
+/// Counts and logs an attempt, for those who asked for it as well. `result`: the changed settings.
 fn finish(state: &State, covers: u64, trigger: Trigger, result: Result<Vec<String>, ConfigError>) {
     let metrics = &state.metrics;
     let outcome = match result {

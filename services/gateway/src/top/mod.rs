@@ -139,7 +139,7 @@ async fn was_ended(signals: &mut [io::Result<Signal>; 2]) -> bool {
 impl Samples {
     fn add(&mut self, status: Status) {
         let last = self.0.back();
-        // Another process: its counters began anew.
+        // Another process: its counters began again.
         if last.is_some_and(|last| last.uptime_ms > status.uptime_ms || last.host != status.host) {
             self.0.clear();
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Gateway, client, echo, eventually, problem_body, route, serve, upstream};
 
-const SECRET: &str = "a secret that nobody may see, ever";
+const SECRET: &str = "a secret that no one may see, ever";
 
 async fn reload(gateway: &Gateway) -> reqwest::Response {
     let url = format!("http://{}/reload", gateway.admin);

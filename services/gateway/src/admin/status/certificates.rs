@@ -28,7 +28,7 @@ pub(super) fn of(config: &Config) -> Vec<CertificateStatus> {
     found
 }
 
-/// `None`: it cannot be read, which whoever uses it has found out already.
+/// `None`: it cannot be read, which was reported when it was first used.
 fn describe(of: &str, der: &[u8]) -> Option<CertificateStatus> {
     let (_, certificate) = parse_x509_certificate(der).ok()?;
     let not_after = certificate.validity().not_after.timestamp();

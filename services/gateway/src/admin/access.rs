@@ -158,7 +158,7 @@ fn report(state: &State, head: &Parts, problem: &Problem) {
         .refused_log_lines_per_second;
     if state.refusals.may_log(lines) {
         let peer = head.extensions.get::<Peer>().map(|peer| peer.0.to_string());
-        tracing::warn!(target: "quartet", code = problem.kind.code, client_ip = peer,
+        tracing::warn!(target: "quartet", code = problem.kind.code, peer,
             method = head.method.as_str(), path = head.uri.path(), "admin request refused");
     }
 }

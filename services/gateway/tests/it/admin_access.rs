@@ -132,7 +132,7 @@ async fn every_operation_but_probes_needs_one_of_the_tokens() {
         let mut lines = gateway.lines().into_iter();
         lines.find(|line| line["msg"] == "admin request refused")
     });
-    assert_eq!(text.await["client_ip"], "127.0.0.1");
+    assert_eq!(text.await["peer"], "127.0.0.1");
     // One is withdrawn: the file is changed, and the other one asks for the reload.
     let settings = upstream(&[replica]) + &tokens(&TOKENS[1..]);
     fs::write(gateway.file(), settings).unwrap();

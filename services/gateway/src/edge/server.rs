@@ -16,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use pingora::{
-    apps::HttpServerOptions,
+    apps::{HttpServerApp as _, HttpServerOptions},
     proxy::http_proxy,
     server::{
         RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
@@ -32,10 +32,13 @@ use quartet_jobs::Runner;
 use tokio::{
     net::TcpStream,
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     time::{sleep, timeout},
 };
 
-use super::{connection::ConnectionHandler, proxy::Edge, socket::listener_config};
+use super::{
+    connection::ConnectionHandler, proxy::Edge, refresh::Refresher, socket::listener_config,
+};
 use crate::{admin, background, listener, state::State};
 
 /// A backstop; the retries of a request are bounded by its upstream's `retries`.
@@ -118,8 +121,10 @@ pub(crate) fn run(
 
 fn connection_handler(state: &Arc<State>, conf: &Arc<ServerConf>) -> ConnectionHandler {
     let state = Arc::clone(state);
+    let refresher = Refresher::default();
     let edge = Edge {
         slots: Arc::default(),
+        refresher: refresher.clone(),
         state: Arc::clone(&state),
     };
     let mut proxy = http_proxy(conf, edge);
@@ -128,6 +133,17 @@ fn connection_handler(state: &Arc<State>, conf: &Arc<ServerConf>) -> ConnectionH
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     let proxy = Arc::new(proxy);
+    let serving = Arc::downgrade(&proxy);
+    refresher.set(Box::new(move |session| {
+        let proxy = serving.upgrade();
+        Box::pin(async move {
+            // The sender is gone, so no shutdown begins for it: it ends with the process.
+            let (_, shutdown) = watch::channel(false);
+            if let Some(proxy) = proxy {
+                drop(proxy.process_new_http(session, &shutdown).await);
+            }
+        })
+    }));
     ConnectionHandler { proxy, state }
 }
 

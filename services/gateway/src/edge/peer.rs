@@ -43,14 +43,20 @@ pub(super) const NOT_SILENT: ErrorType = ErrorType::Custom("an idle connection i
 
 /// Asks the kernel once more before a connection of pingora's pool is lent. pingora asks the runtime,
 /// which may not have heard yet of bytes that have arrived: they would be taken for the response to
-/// the next request, of another client.
+/// the next request, of another client. A connection with HTTP/2 is not idle: other requests are on it,
+/// and each frame names its own.
 ///
 /// # Errors
 /// `NOT_SILENT`.
-pub(super) fn check_idle(reused: bool, socket: RawFd, digest: Option<&Digest>) -> Result<()> {
+pub(super) fn check_idle(
+    (peer, reused): (&HttpPeer, bool),
+    socket: RawFd,
+    digest: Option<&Digest>,
+) -> Result<()> {
     // What can be read there may be a record of TLS itself.
     let is_encrypted = digest.is_some_and(|digest| digest.ssl_digest.is_some());
-    if !reused || is_encrypted {
+    let is_http2 = peer.options.alpn.get_min_http_version() == 2;
+    if !reused || is_encrypted || is_http2 {
         return Ok(());
     }
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;

@@ -21,6 +21,7 @@ mod edits;
 mod fault;
 mod fetch;
 mod flow;
+mod grpc_web;
 pub(crate) mod headers;
 mod invalidation;
 mod invalidator;

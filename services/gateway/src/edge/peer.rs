@@ -43,14 +43,20 @@ pub(super) const NOT_SILENT: ErrorType = ErrorType::Custom("an idle connection i
 
 /// Asks the kernel once more before a connection of pingora's pool is lent. pingora asks the runtime,
 /// which may not have heard yet of bytes that have arrived: they would be taken for the response to
-/// the next request, of another client.
+/// the next request, of another client. A connection with HTTP/2 is not idle: other requests are on it,
+/// and each frame names its own.
 ///
 /// # Errors
 /// `NOT_SILENT`.
-pub(super) fn check_idle(reused: bool, socket: RawFd, digest: Option<&Digest>) -> Result<()> {
+pub(super) fn check_idle(
+    (peer, reused): (&HttpPeer, bool),
+    socket: RawFd,
+    digest: Option<&Digest>,
+) -> Result<()> {
     // What can be read there may be a record of TLS itself.
     let is_encrypted = digest.is_some_and(|digest| digest.ssl_digest.is_some());
-    if !reused || is_encrypted {
+    let is_http2 = peer.options.alpn.get_min_http_version() == 2;
+    if !reused || is_encrypted || is_http2 {
         return Ok(());
     }
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
@@ -200,17 +206,21 @@ mod tests {
         let mut lent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut upstream, _) = listener.accept().unwrap();
         let socket = lent.as_raw_fd();
-        assert!(check_idle(true, socket, None).is_ok());
+        let peer = HttpPeer::new("127.0.0.1:1", false, String::new());
+        assert!(check_idle((&peer, true), socket, None).is_ok());
         upstream.write_all(b"surplus").unwrap();
         // Blocks until the bytes are there.
         lent.peek(&mut [0]).unwrap();
-        assert!(check_idle(true, socket, None).is_err());
-        assert!(check_idle(false, socket, None).is_ok(), "it is new");
+        assert!(check_idle((&peer, true), socket, None).is_err());
+        assert!(
+            check_idle((&peer, false), socket, None).is_ok(),
+            "it is new"
+        );
         lent.read_exact(&mut [0; 7]).unwrap();
-        assert!(check_idle(true, socket, None).is_ok());
+        assert!(check_idle((&peer, true), socket, None).is_ok());
         drop(upstream);
         lent.peek(&mut [0]).unwrap();
-        assert!(check_idle(true, socket, None).is_err());
+        assert!(check_idle((&peer, true), socket, None).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{os::fd::RawFd, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use pingora::{
     Error, Result,
     http::{RequestHeader, ResponseHeader},
@@ -96,12 +96,12 @@ impl ProxyHttp for Edge {
         &self,
         _session: &mut Session,
         reused: bool,
-        _peer: &HttpPeer,
+        peer: &HttpPeer,
         socket: RawFd,
         digest: Option<&Digest>,
         _ctx: &mut Self::CTX,
     ) -> Result<()> {
-        peer::check_idle(reused, socket, digest)
+        peer::check_idle((peer, reused), socket, digest)
     }
 
     async fn request_body_filter(
@@ -162,6 +162,16 @@ impl ProxyHttp for Edge {
         response::encode(body, end_of_stream, ctx)?;
         response::body_received(body.as_ref(), end_of_stream, ctx);
         Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
+        let call = ctx.policy.grpc_web.as_ref();
+        Ok(call.and_then(|call| call.trailers(trailers)))
     }
 
     fn fail_to_connect(

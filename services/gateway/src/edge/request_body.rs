@@ -28,13 +28,27 @@ pub(super) fn filter(
     ctx: &mut Ctx,
 ) -> Result<()> {
     count(session, body.as_ref(), ctx)?;
-    let Some(decoder) = ctx.policy.decoder.as_mut().filter(|_| !ctx.upgrade) else {
+    if ctx.upgrade {
         return Ok(());
-    };
-    let part = body.take().unwrap_or_default();
-    match decoder.part(&part, end) {
-        Ok(decoded) => {
-            *body = (!decoded.is_empty()).then_some(decoded);
+    }
+    if let Some(decoder) = &mut ctx.policy.decoder {
+        let part = body.take().unwrap_or_default();
+        let decoded = decoder.part(&part, end);
+        pass_on(decoded, body, ctx)?;
+    }
+    if let Some(call) = &mut ctx.policy.grpc_web {
+        let part = body.take().unwrap_or_default();
+        let grpc = call.request_part(part, end);
+        pass_on(grpc, body, ctx)?;
+    }
+    Ok(())
+}
+
+/// In place of a part: what was made of it, or the reply to the request.
+fn pass_on(made: Result<Bytes, Flow>, body: &mut Option<Bytes>, ctx: &mut Ctx) -> Result<()> {
+    match made {
+        Ok(made) => {
+            *body = (!made.is_empty()).then_some(made);
             Ok(())
         }
         Err(Flow::Reply(answer)) => {

@@ -46,6 +46,13 @@ const MAX_ATTEMPTS: usize = 16;
 /// Connections are accepted after the first round of discovery, but no later than this.
 const FIRST_DISCOVERY: Duration = Duration::from_millis(300);
 
+/// The listeners that are not public.
+#[derive(Debug)]
+pub(crate) struct OperatorListeners {
+    pub(crate) admin: TcpListener,
+    pub(crate) probes: Option<TcpListener>,
+}
+
 /// Why the server stopped.
 enum StopReason {
     /// The last connection was closed, or the grace time is over.
@@ -57,7 +64,11 @@ enum StopReason {
 ///
 /// # Errors
 /// When an address cannot be bound, or the server panics.
-pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyhow::Result<()> {
+pub(crate) fn run(
+    state: &Arc<State>,
+    operators: OperatorListeners,
+    jobs: Runner,
+) -> anyhow::Result<()> {
     let settings = state.snapshot().config.model.server.clone();
     // pingora retries for half a minute and then panics in a thread; this fails at once.
     for listen in &settings.listen {
@@ -77,7 +88,7 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
     server.bootstrap();
     let background = Background {
         state: Arc::clone(state),
-        start: Mutex::new(Some((admin, jobs))),
+        start: Mutex::new(Some((operators, jobs))),
         exit: exit.clone(),
     };
     let background = server.add_service(GenBackgroundService::new(
@@ -192,7 +203,7 @@ async fn next(signal: &mut Option<Signal>) {
 struct Background {
     state: Arc<State>,
     /// Taken at the start.
-    start: Mutex<Option<(TcpListener, Runner)>>,
+    start: Mutex<Option<(OperatorListeners, Runner)>>,
     exit: mpsc::Sender<StopReason>,
 }
 
@@ -215,6 +226,7 @@ impl Background {
             address = addresses.join(", "),
             admin = %server.admin_listen,
             version = env!("CARGO_PKG_VERSION"),
+            config_hash = &*self.state.snapshot().config.hash,
             "listening"
         );
     }
@@ -227,7 +239,7 @@ impl BackgroundService for Background {
         mut shutdown: ShutdownWatch,
         ready: ServiceReadyNotifier,
     ) {
-        let Some((admin, mut jobs)) = self.start.lock().ok().and_then(|mut start| start.take())
+        let Some((operators, mut jobs)) = self.start.lock().ok().and_then(|mut start| start.take())
         else {
             return;
         };
@@ -238,9 +250,12 @@ impl BackgroundService for Background {
         };
         let _ = timeout(FIRST_DISCOVERY, first).await;
         ready.notify_ready();
-        // The admin listener reports readiness, so it answers once the public one does.
+        // The other listeners report readiness, so they answer once the public one does.
         self.listening().await;
-        tokio::spawn(admin::serve(admin, Arc::clone(&self.state)));
+        tokio::spawn(admin::serve(operators.admin, Arc::clone(&self.state)));
+        if let Some(probes) = operators.probes {
+            tokio::spawn(admin::serve_probes(probes, Arc::clone(&self.state)));
+        }
         let begun = shutdown.wait_for(|&begun| begun).await.map(drop);
         if begun.is_ok() {
             self.state.connections.all_closed().await;

@@ -9,6 +9,7 @@
 //! 5. `claim_headers`: what the client sends under the names of claims is removed
 //! 6. `upgrade`: may the request become a WebSocket
 //! 7. `body_limit`: is the announced body too large, and `decompression`: may it be compressed
+//!    `grpc_web`: is it to be translated for its upstream
 //! 8. `auth`: the access token. A refusal is deferred until the limits have counted, against the
 //!    client IP: otherwise guessing tokens would be free.
 //! 9. `rate_limit`: all limits of the route together. Then the deferred refusal is sent, so that no
@@ -39,6 +40,7 @@ use super::{
     edits::HeaderEdits,
     fault::FaultInjection,
     fetch::CacheMetrics,
+    grpc_web,
     invalidator::Invalidator,
     lifecycle::Announcement,
     lookup::Lookup,
@@ -92,6 +94,7 @@ pub(super) enum Step {
     Upgrade(Upgrade),
     BodyLimit(BodyLimit),
     Decompression(Decompression),
+    GrpcWeb,
     AccessToken(AccessToken),
     RateLimits(RateLimits),
     /// Sends what `AccessToken` has deferred.
@@ -126,6 +129,7 @@ impl Chain {
             let policy = Decompression::new(route.request_decompression, route.body_limit_bytes);
             steps.push(Step::Decompression(policy));
         }
+        steps.extend(route.grpc_web.then_some(Step::GrpcWeb));
         if route.auth != Auth::Public {
             let policy = AccessToken::new(route, access);
             steps.push(Step::AccessToken(policy));
@@ -221,6 +225,7 @@ impl Chain {
                 | Step::Upgrade(_)
                 | Step::BodyLimit(_)
                 | Step::Decompression(_)
+                | Step::GrpcWeb
                 | Step::AccessToken(_)
                 | Step::Refusal
                 | Step::Lookup(_)
@@ -253,6 +258,10 @@ impl Step {
             Self::Upgrade(policy) => Verdict::Now(policy.on_request(facts)),
             Self::BodyLimit(policy) => Verdict::Now(policy.on_request(facts)),
             Self::Decompression(policy) => Verdict::Now(policy.on_request(facts, context)),
+            Self::GrpcWeb => {
+                grpc_web::on_request(facts, context);
+                Verdict::Now(Flow::Continue)
+            }
             Self::AccessToken(policy) => policy.on_request(facts, context),
             Self::RateLimits(policy) => policy.on_request(facts, context),
             Self::Refusal => Verdict::Now(context.refusal()),

@@ -6,7 +6,10 @@ use http::{HeaderName, HeaderValue};
 use quartet_auth::jwt::Claims;
 
 pub(super) use super::flow::{Edit, Flow, ResponseHead, Verdict};
-use super::{access_end::AccessSpan, compression::Encoder, decoder::Decoder, fetch::CacheAccess};
+use super::{
+    access_end::AccessSpan, compression::Encoder, decoder::Decoder, fetch::CacheAccess,
+    grpc_web::GrpcWeb,
+};
 use crate::{
     reply::GatewayResponse,
     request::is_visible,
@@ -44,6 +47,8 @@ pub(crate) struct PolicyContext {
     pub(crate) decoder: Option<Box<Decoder>>,
     /// Encodes the response body.
     pub(crate) encoder: Option<Box<Encoder>>,
+    /// The request is gRPC-web, and its upstream gets gRPC.
+    pub(crate) grpc_web: Option<Box<GrpcWeb>>,
     /// What is to become of the response.
     pub(super) cache: Option<CacheAccess>,
 }
@@ -69,6 +74,9 @@ impl PolicyContext {
         self.body_bytes = 0;
         if let Some(decoder) = &mut self.decoder {
             decoder.restart();
+        }
+        if let Some(call) = &mut self.grpc_web {
+            call.restart();
         }
     }
 }

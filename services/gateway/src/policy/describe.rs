@@ -59,6 +59,7 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         }
         Step::Cors(_) | Step::NetworkAccess(_) => guards(step, route, config),
         Step::ClaimNames(_)
+        | Step::GrpcWeb
         | Step::Refusal
         | Step::Maintenance(_)
         | Step::Fault(_)

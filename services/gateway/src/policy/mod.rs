@@ -22,6 +22,7 @@ mod edits;
 mod fault;
 mod fetch;
 mod flow;
+mod grpc_web;
 pub(crate) mod headers;
 mod invalidation;
 mod invalidator;

@@ -59,6 +59,8 @@ pub(crate) struct Route {
     /// How responses are compressed; `None`: they are not.
     pub(crate) compression: Option<Arc<CompressionSettings>>,
     pub(crate) request_decompression: RequestDecompression,
+    /// Calls with gRPC-web become calls with gRPC.
+    pub(crate) grpc_web: bool,
     /// Index into the configuration's caches.
     pub(crate) cache: Option<usize>,
     /// What is changed of the headers of the request, in this order.

@@ -11,11 +11,12 @@ use std::{
     },
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Gateway, route};
+use crate::support::{Gateway, client, problem, route};
 
 /// An upstream with HTTP/2 alone: echoes each part of a body, and then sends trailers.
 struct Service {
@@ -108,6 +109,52 @@ async fn http2_with_prior_knowledge_carries_streams_and_trailers() {
     assert_eq!(response.status(), 200);
 }
 
+/// What browsers send: a frame of a message, in binary or base64.
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_web_becomes_grpc() {
+    let service = service().await;
+    let settings = settings(service.address, "");
+    let web = route("web", "/web/*", "grpc_web = true");
+    let gateway = Gateway::start(&format!("{settings}\n{web}")).await;
+    let message = b"\0\0\0\0\x05hello".to_vec();
+    let expected = [&message[..], b"\x80\0\0\0\x10grpc-status: 0\r\n"].concat();
+    let http2 = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .no_proxy()
+        .build()
+        .unwrap();
+    for client in [client(), http2] {
+        let call = |path: &str, kind: &'static str, body: Vec<u8>| {
+            let request = client.post(gateway.url(path)).header("content-type", kind);
+            request.body(body).send()
+        };
+        let response = call("/web/x", "application/grpc-web+proto", message.clone());
+        let response = response.await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/grpc-web");
+        assert_eq!(response.bytes().await.unwrap(), expected);
+
+        let text = STANDARD.encode(&message).into_bytes();
+        let response = call("/web/x", "application/grpc-web-text", text)
+            .await
+            .unwrap();
+        let kind = &response.headers()["content-type"];
+        assert_eq!(kind, "application/grpc-web-text");
+        // Each part has its own padding.
+        let body = response.bytes().await.unwrap();
+        let parts = body.chunks(4).map(|group| STANDARD.decode(group).unwrap());
+        assert_eq!(parts.collect::<Vec<_>>().concat(), expected);
+
+        let broken = call("/web/x", "application/grpc-web-text", b"!!!!".to_vec());
+        problem(broken.await.unwrap(), 400, "malformed_request").await;
+        // Without the setting, and of another type, nothing is changed.
+        for (path, kind) in [("/x", "application/grpc-web"), ("/web/x", "text/plain")] {
+            let response = call(path, kind, message.clone()).await.unwrap();
+            assert_eq!(response.headers()["content-type"], "application/grpc");
+            assert_eq!(response.bytes().await.unwrap(), message);
+        }
+    }
+}
+
 /// A Python that has grpcio.
 fn python() -> Option<String> {
     let python = std::env::var("QUARTET_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
@@ -186,6 +233,6 @@ async fn grpcio_calls_services_through_the_gateway() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{more}: {errors}");
         let text = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(text.lines().count(), 5, "{text}");
+        assert_eq!(text.lines().count(), 6, "{text}");
     }
 }

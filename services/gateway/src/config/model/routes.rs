@@ -97,6 +97,8 @@ pub(crate) struct Route {
     pub(crate) compress: Compress,
     #[serde(default)]
     pub(crate) request_decompression: RequestDecompression,
+    #[serde(default)]
+    pub(crate) grpc_web: bool,
     #[serde(default, deserialize_with = "empty_as_none")]
     pub(crate) cache: Option<String>,
     #[serde(default)]

@@ -34,6 +34,7 @@ pub(super) fn check(
             .values()
             .map(|upstream| upstream.tls || upstream.http2)
             .collect(),
+        has_http2: model.upstreams.values().map(|it| it.http2).collect(),
         limits: indices(&model.limits),
         lookups: indices(&model.lookups),
         caches: indices(&model.caches),
@@ -63,6 +64,7 @@ fn check_route(
     let parts = split.as_ref().and_then(Option::as_ref);
     let is_general = actions::is_general(action, parts, references);
     check_upgrade(&key, route, is_general, checker);
+    actions::check_grpc_web(&key, route, action, parts, references, checker);
     let access = access::check(&key, route, references.access, checker);
     let limits = check_limits(&key, route, references, checker);
     let compression = compression::check(&key, route, checker);
@@ -107,6 +109,7 @@ fn check_route(
         on_store_error: route.on_store_error,
         compression: compression.map(Arc::new),
         request_decompression: route.request_decompression,
+        grpc_web: route.grpc_web,
         cache: check_cache(&key, route, references, checker),
         request_headers: request_headers?,
         response_headers: response_headers?,

@@ -12,7 +12,7 @@ use std::{
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How much is open by each session, and what tells it that the session has ended.
+/// How much is open by each session, and what reports that the session has ended.
 #[derive(Debug, Default)]
 pub(super) struct OpenSessions(Mutex<HashMap<Box<str>, (usize, CancellationToken)>>);
 

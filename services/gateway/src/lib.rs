@@ -8,6 +8,7 @@ mod admin;
 mod background;
 mod cache;
 mod config;
+mod document;
 mod edge;
 mod error;
 mod explain;

@@ -4,7 +4,7 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 36] = [
+const RELOADED: [&str; 37] = [
     "shipped_routes",
     "server.http2",
     "server.max_http2_streams",
@@ -41,6 +41,7 @@ const RELOADED: [&str; 36] = [
     "cors",
     "rate_limit_store",
     "caches",
+    "validation",
 ];
 const ROUTES: &str = "routes";
 

@@ -10,6 +10,7 @@
 //! body        media types, JSON            -> json
 //! violation   what differs, as field and rule
 //! slot        the documents of one upstream that are in force
+//! counts      what is counted of the differences
 //! ```
 //!
 //! Everything is compiled before a document is in force; a request builds nothing but the values it
@@ -17,6 +18,7 @@
 
 mod body;
 mod compile;
+mod counts;
 mod json;
 mod parameter;
 mod paths;
@@ -33,10 +35,11 @@ use std::sync::Arc;
 
 use http::Method;
 
-pub(crate) use body::{BodyFault, BodyRule, Contents, ResponseRule};
+pub(crate) use body::{BodyFault, BodyRule, ResponseRule};
 pub(crate) use compile::CompileSettings;
+pub(crate) use counts::{CheckCounts, CheckOutcome, Subject};
 pub(crate) use parameter::SentParameters;
-pub(crate) use slot::{DocumentSlot, DocumentSource};
+pub(crate) use slot::{DocumentSlot, DocumentSource, Update};
 pub(crate) use violation::Violation;
 
 use body::Statuses;

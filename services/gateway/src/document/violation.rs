@@ -94,6 +94,27 @@ impl Violation {
         Self::of_head("status", "unknown", "must be a status of the operation")
     }
 
+    /// There is no body.
+    pub(crate) fn missing_body() -> Self {
+        Self::body("", "body", "missing", "is required")
+    }
+
+    /// The body is not JSON.
+    pub(crate) fn malformed_body() -> Self {
+        Self::body("", "body", "malformed", "must be JSON")
+    }
+
+    /// The body is too large to be looked into.
+    pub(crate) fn too_large() -> Self {
+        Self::body("", "body", "too_large", "must be smaller")
+    }
+
+    /// The body is encoded, and cannot be looked into.
+    pub(crate) fn encoded() -> Self {
+        let detail = "must not be encoded";
+        Self::of_head("content-encoding", "unsupported_coding", detail)
+    }
+
     pub(super) fn media_type(detail: String) -> Self {
         Self::of_head("content-type", "unsupported_media_type", detail)
     }

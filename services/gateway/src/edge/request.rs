@@ -8,7 +8,7 @@ use quartet_common::problem::Problem;
 
 use super::{
     ctx::{Ctx, ReceivedHead},
-    direct, reply,
+    direct, reply, request_body,
 };
 use crate::{
     pages::{self, deep_health},
@@ -61,6 +61,10 @@ pub(super) async fn filter(
                 upstream.retry_budget.deposit();
             }
             set_timeouts(session, ctx);
+            if let Some(answer) = request_body::read_ahead(session, ctx).await? {
+                reply::answer(session, ctx, *answer, state).await?;
+                return Ok(true);
+            }
             Ok(false)
         }
         // The route's chain has answered; without an upstream, nothing else can.

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use quartet_auth::jwt::Claims;
 
 pub(super) use super::flow::{Edit, Flow, ResponseHead, Verdict};
-use super::{compression::Encoder, decoder::Decoder, fetch::CacheAccess};
+use super::{compression::Encoder, decoder::Decoder, fetch::CacheAccess, validated::Validated};
 use crate::{
     reply::GatewayResponse,
     request::is_visible,
@@ -44,6 +44,10 @@ pub(crate) struct PolicyContext {
     pub(crate) encoder: Option<Box<Encoder>>,
     /// What is to become of the response.
     pub(super) cache: Option<CacheAccess>,
+    /// What is still to be compared with the OpenAPI document.
+    pub(super) validated: Option<Box<Validated>>,
+    /// The first difference from it, for the log.
+    pub(crate) violation: Option<Box<str>>,
 }
 
 impl PolicyContext {
@@ -68,6 +72,7 @@ impl PolicyContext {
         if let Some(decoder) = &mut self.decoder {
             decoder.restart();
         }
+        self.restart_checked_body();
     }
 }
 

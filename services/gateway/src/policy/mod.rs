@@ -7,6 +7,7 @@
 
 mod auth;
 mod body_limit;
+mod buffered;
 mod cache;
 mod caching;
 mod chain;
@@ -36,6 +37,8 @@ mod security_headers;
 mod shares;
 mod split;
 mod upgrade;
+mod validated;
+mod validation;
 
 pub(crate) use auth::{AccessParts, SessionCheck};
 pub(crate) use chain::{Chain, ChainParts};
@@ -43,3 +46,4 @@ pub(crate) use claim_headers::ClaimNames;
 pub(crate) use context::PolicyContext;
 pub(crate) use fetch::{ReceivedResponse, body_length};
 pub(crate) use flow::{Edit, Flow, ResponseHead};
+pub(crate) use validation::ValidationParts;

@@ -9,7 +9,7 @@ use super::{
     guards::GuardTables,
     lifecycle, lookups, mirror,
     references::References,
-    split,
+    split, validation,
     values::{check_list, indices, parse_method, resolve},
 };
 use crate::{
@@ -33,6 +33,11 @@ pub(super) fn check(
             .upstreams
             .values()
             .map(|upstream| upstream.tls || upstream.http2)
+            .collect(),
+        is_documented: model
+            .upstreams
+            .values()
+            .map(|upstream| upstream.openapi.is_some() || upstream.document.is_some())
             .collect(),
         limits: indices(&model.limits),
         lookups: indices(&model.lookups),
@@ -66,6 +71,7 @@ fn check_route(
     let access = access::check(&key, route, references.access, checker);
     let limits = check_limits(&key, route, references, checker);
     let compression = compression::check(&key, route, checker);
+    validation::check_route(&key, route, references, checker);
     let paths = check_paths(&key, route, checker);
     let hosts = check_list(&key, "hosts", &route.hosts, HostPattern::parse, checker);
     let methods = check_list(&key, "methods", &route.methods, parse_method, checker);
@@ -107,6 +113,7 @@ fn check_route(
         on_store_error: route.on_store_error,
         compression: compression.map(Arc::new),
         request_decompression: route.request_decompression,
+        validate: route.validate,
         cache: check_cache(&key, route, references, checker),
         request_headers: request_headers?,
         response_headers: response_headers?,

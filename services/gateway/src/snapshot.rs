@@ -604,6 +604,8 @@ mod tests {
             "respond = { status = 200 }\n",
             "sunset_on = \"2026-01-01\"\n",
             "upgrade = true\n",
+            "validate = \"block\"\n",
+            "document = '{\"openapi\": \"3.1.0\", \"paths\": {}}'\n",
             "priority = -5\n",
             "host = \"a:1\"\n",
             "openapi = \"/o\"\n",

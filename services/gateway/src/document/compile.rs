@@ -51,7 +51,7 @@ struct Compiler<'d> {
 impl ApiDocument {
     /// # Errors
     /// When it is no document of a version that is known.
-    pub(crate) fn compile(document: &Value, settings: CompileSettings) -> Result<Self, String> {
+    pub(crate) fn compile(document: &Value, settings: &CompileSettings) -> Result<Self, String> {
         if !version(document).is_some_and(|version| version.starts_with("3.")) {
             return Err("must be an OpenAPI document of version 3.0 or 3.1".to_owned());
         }
@@ -66,7 +66,6 @@ impl ApiDocument {
             known: Arc::new(known_names(&requests.document)),
             keys: query_keys(document),
         };
-        let bases = base_paths(document).unwrap_or_else(|| vec![String::new()]);
         let (mut index, mut items, mut count) = (PathIndex::default(), Vec::new(), 0);
         for path in paths.keys().filter(|path| path.starts_with('/')) {
             let segments = path.split('/').skip(1).map(Template::parse);
@@ -78,15 +77,14 @@ impl ApiDocument {
             if count > MAX_OPERATIONS {
                 return Err(format!("must have at most {MAX_OPERATIONS} operations"));
             }
-            for base in compiler.bases_of(path).as_ref().unwrap_or(&bases) {
-                index.insert(base, &segments, items.len());
+            for base in compiler.bases_of(path) {
+                index.insert(&base, &segments, items.len());
             }
             items.push(item);
         }
         Ok(Self {
             paths: index,
             items,
-            settings,
         })
     }
 }
@@ -116,17 +114,17 @@ impl Compiler<'_> {
             .collect()
     }
 
-    /// Of the path and its operations; `None`: those of the document.
-    fn bases_of(&self, path: &str) -> Option<Vec<String>> {
+    /// The paths of the servers of a path, else those of the document, and those of its operations.
+    fn bases_of(&self, path: &str) -> Vec<String> {
         let item = self.place(&format!("/paths/{}", token(path)));
-        let entries = self.entries(&item);
-        let own = base_paths(self.document.pointer(&item)?);
-        let mut all: Vec<String> = own.into_iter().flatten().collect();
-        for (_, operation) in entries.iter().filter(|(key, _)| method_of(key).is_some()) {
-            let operation = self.document.pointer(operation);
+        let own = self.document.pointer(&item).and_then(base_paths);
+        let own = own.or_else(|| base_paths(self.document));
+        let mut all = own.unwrap_or_else(|| vec![String::new()]);
+        for (_, pointer) in self.entries(&item) {
+            let operation = self.document.pointer(&pointer);
             all.extend(operation.and_then(base_paths).into_iter().flatten());
         }
-        (!all.is_empty()).then_some(all)
+        all
     }
 
     fn item(&mut self, path: &str, segments: &[Template]) -> PathItem {
@@ -403,7 +401,7 @@ fn query_keys(document: &Value) -> Vec<Arc<str>> {
 
 fn known_names(document: &Value) -> HashSet<Box<str>> {
     let mut names = HashSet::new();
-    walk::schemas(&mut document.clone(), &mut |schema| {
+    walk::schemas(&mut document.clone(), &mut |schema: &mut Value| {
         let properties = schema.get("properties").and_then(Value::as_object);
         for name in properties.into_iter().flat_map(Map::keys) {
             if names.len() < MAX_NAMES && name.len() <= MAX_NAME_BYTES {

@@ -52,7 +52,6 @@ pub(crate) struct ApiDocument {
     paths: PathIndex,
     /// By the place that the index gives.
     items: Vec<PathItem>,
-    settings: CompileSettings,
 }
 
 /// The operations of one path of the document.
@@ -113,10 +112,6 @@ impl ApiDocument {
         let operations = || self.items.iter().flat_map(|item| &item.operations);
         let broken = operations().filter(|(_, it)| it.broken.is_some() || it.broken_responses);
         (operations().count(), broken.count())
-    }
-
-    pub(crate) fn settings(&self) -> &CompileSettings {
-        &self.settings
     }
 }
 

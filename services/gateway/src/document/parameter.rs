@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     json,
     paths::Template,
-    shape::{Shape, Types},
+    shape::{Shape, TEXT, Types},
     text::{decode, decode_form, readings, value},
     violation::{self, Violation},
 };
@@ -134,7 +134,7 @@ impl Parameter {
     ) -> Result<Option<Read>, Fault> {
         match &self.place {
             Place::Path(at, template) => {
-                let segment = sent.path.split('/').skip(1 + base + at).next();
+                let segment = sent.path.split('/').nth(1 + base + at);
                 let raw = segment.and_then(|segment| template.value(segment, &self.name));
                 raw.map(|raw| self.read_path(raw)).transpose()
             }
@@ -236,7 +236,7 @@ impl Parameter {
     /// A member that is there already becomes a list, if that is what it may be.
     fn put(&self, members: &mut Map<String, Value>, name: String, text: &str) {
         let shape = self.shape.members.get(&*name);
-        let types = shape.map_or(TEXT, |shape| shape.types);
+        let types = shape.map_or(self.shape.others, |shape| shape.types);
         if let Some(shape) = shape.filter(|shape| shape.types.array) {
             let list = members.entry(name).or_insert_with(|| Value::Array(Vec::new()));
             if let Value::Array(items) = list {
@@ -327,17 +327,6 @@ impl Parameter {
         (!members.is_empty()).then_some(Read(Value::Object(members), None))
     }
 }
-
-/// What is a text unless something else is said.
-const TEXT: Types = Types {
-    string: true,
-    integer: false,
-    number: false,
-    boolean: false,
-    null: false,
-    array: false,
-    object: false,
-};
 
 /// `member` of `name[member]`.
 fn deep_member<'n>(sent: &'n str, name: &str) -> Option<&'n str> {

@@ -56,26 +56,21 @@ impl Template {
         self.names.len() == 1 && self.texts.iter().all(|text| text.is_empty())
     }
 
-    /// The values of the parameters, which are not empty; the text after each ends it as soon as it can.
+    /// The values of the parameters, which are not empty; the first ones are as long as they can be.
     fn values<'s>(&self, segment: &'s str) -> Option<Vec<&'s str>> {
-        let mut rest = segment.strip_prefix(&*self.texts[0])?;
+        let (first, between) = self.texts.split_first()?;
+        let (last, between) = between.split_last()?;
+        let mut rest = segment.strip_prefix(&**first)?.strip_suffix(&**last)?;
         let mut values = Vec::new();
-        let last = self.names.len() - 1;
-        for (at, text) in self.texts[1..].iter().enumerate() {
-            let end = if at == last {
-                rest.len().checked_sub(text.len())?
-            } else {
-                // Not at the start: no value is empty.
-                let from = rest.chars().next()?.len_utf8();
-                from + rest[from..].find(&**text)?
-            };
-            if end == 0 || !rest.is_char_boundary(end) || !rest[end..].starts_with(&**text) {
-                return None;
-            }
-            values.push(&rest[..end]);
-            rest = &rest[end + text.len()..];
+        for text in between.iter().rev() {
+            let (before_last, _) = rest.char_indices().next_back()?;
+            let at = rest[..before_last].rfind(&**text).filter(|at| *at > 0)?;
+            values.push(&rest[at + text.len()..]);
+            rest = &rest[..at];
         }
-        Some(values)
+        values.push(rest);
+        values.reverse();
+        values.iter().all(|value| !value.is_empty()).then_some(values)
     }
 
     /// The value of a parameter in a segment, encoded as it is there.
@@ -206,7 +201,7 @@ mod tests {
         let template = Template::parse("{a}-{b}.x").unwrap();
         for (segment, a, b) in [
             ("1-2.x", Some("1"), Some("2")),
-            ("1-2-3.x", Some("1"), Some("2-3")),
+            ("1-2-3.x", Some("1-2"), Some("3")),
             ("--2.x", Some("-"), Some("2")),
             ("-2.x", None, None),
             ("é-ü.x", Some("é"), Some("ü")),

@@ -28,7 +28,7 @@ impl Direction {
 pub(super) fn prepare(document: &Value, direction: Direction, formats: &[String]) -> Value {
     let is_3_0 = version(document).is_some_and(|version| version.starts_with("3.0"));
     let mut prepared = document.clone();
-    walk::schemas(&mut prepared, &mut |schema| {
+    walk::schemas(&mut prepared, &mut |schema: &mut Value| {
         if let Some(keys) = schema.as_object_mut() {
             if is_3_0 {
                 from_3_0(keys);

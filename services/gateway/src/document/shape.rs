@@ -31,6 +31,8 @@ pub(super) struct Shape {
     pub(super) items: Types,
     /// Of the members of an object that the schema names.
     pub(super) members: BTreeMap<Box<str>, Shape>,
+    /// Of its other members.
+    pub(super) others: Types,
     /// An object may have others.
     pub(super) is_open: bool,
 }
@@ -43,6 +45,16 @@ const ANY: Types = Types {
     null: true,
     array: true,
     object: true,
+};
+/// What is a text unless something else is said.
+pub(super) const TEXT: Types = Types {
+    string: true,
+    integer: false,
+    number: false,
+    boolean: false,
+    null: false,
+    array: false,
+    object: false,
 };
 /// What a text is, if nothing says that it is an array or an object.
 const ANY_TEXT: Types = Types {
@@ -121,6 +133,7 @@ impl Shape {
             types: ANY,
             items: ANY,
             members: BTreeMap::new(),
+            others: TEXT,
             is_open: true,
         }
     }
@@ -142,6 +155,10 @@ impl Shape {
             let member = Self::within(document, member, depth + 1);
             shape.members.insert(name.as_str().into(), member);
         }
+        let others = keys.get("additionalProperties");
+        if let Some(others) = others.filter(|others| others.is_object()) {
+            shape.others = Self::within(document, others, depth + 1).types;
+        }
         shape.is_open &= keys.get("additionalProperties") != Some(&Value::Bool(false));
         for part in list(keys, "allOf") {
             shape.restrict(Self::within(document, part, depth + 1));
@@ -156,6 +173,9 @@ impl Shape {
     }
 
     fn restrict(&mut self, other: Self) {
+        if self.others == TEXT {
+            self.others = other.others;
+        }
         self.types = self.types.and(other.types);
         self.items = self.items.and(other.items);
         self.is_open &= other.is_open;
@@ -165,6 +185,9 @@ impl Shape {
     }
 
     fn or(mut self, other: Self) -> Self {
+        if self.others == TEXT {
+            self.others = other.others;
+        }
         self.types = self.types.or(other.types);
         self.items = self.items.or(other.items);
         self.is_open |= other.is_open;

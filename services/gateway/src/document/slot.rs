@@ -115,7 +115,7 @@ impl DocumentSlot {
         let again = known.previous.take_if(|(version, _)| is(version));
         let (version, update) = match again {
             Some((version, _)) => (version, Update::Known),
-            None => match ApiDocument::compile(&value, self.source.settings.clone()) {
+            None => match ApiDocument::compile(&value, &self.source.settings) {
                 Ok(compiled) => {
                     let (count, broken) = compiled.counts();
                     let compiled = Arc::new(compiled);

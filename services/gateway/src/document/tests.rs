@@ -1,10 +1,14 @@
 //! The real documents, and what they say of their own examples.
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, HeaderValue, Method};
+use proptest::prelude::*;
 use quartet_common::openapi::walk;
 use serde_json::Value;
 
 use super::*;
+use crate::fuzz;
 
 const DOCUMENTS: [(&str, &str); 4] = [
     ("core", include_str!("../../../core/openapi.json")),
@@ -14,7 +18,7 @@ const DOCUMENTS: [(&str, &str); 4] = [
 ];
 
 fn compile(document: &Value) -> ApiDocument {
-    ApiDocument::compile(document, CompileSettings::default()).unwrap()
+    ApiDocument::compile(document, &CompileSettings::default()).unwrap()
 }
 
 /// The document in both versions.
@@ -148,6 +152,65 @@ fn examples_of_responses_are_valid() {
         }
     }
     assert!(seen > 50, "{seen}");
+}
+
+/// A document with every style, and what is said of it: fields of the document alone.
+fn styles() -> ApiDocument {
+    let list = serde_json::json!({"type": "array", "items": {"type": "integer"}, "maxItems": 2});
+    let object = serde_json::json!({"type": "object", "required": ["a"],
+        "properties": {"a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "string"}}}});
+    let mut parameters = Vec::new();
+    for style in ["form", "spaceDelimited", "pipeDelimited", "deepObject"] {
+        for (kind, schema) in [("list", &list), ("object", &object)] {
+            for explode in [false, true] {
+                parameters.push(serde_json::json!({"name": format!("{style}{kind}{explode}"), "in": "query",
+                    "style": style, "explode": explode, "schema": schema}));
+            }
+        }
+    }
+    for (name, style) in [("l", "label"), ("m", "matrix"), ("s", "simple")] {
+        parameters.push(serde_json::json!({"name": name, "in": "path", "required": true, "style": style,
+            "explode": true, "schema": object}));
+    }
+    parameters.push(serde_json::json!({"name": "json", "in": "query", "content": {"application/json": {"schema": object}}}));
+    parameters.push(serde_json::json!({"name": "n", "in": "query", "schema": {"type": ["number", "boolean", "null"]}}));
+    compile(&serde_json::json!({"openapi": "3.1.0", "paths": {
+        "/{l}/{m}/{s}": {"get": {"parameters": parameters}},
+        "/{a}.{b}-{c}/x": {"get": {}},
+    }}))
+}
+
+fn is_judged_by_the_document(input: &[u8]) -> Result<(), TestCaseError> {
+    static STYLES: LazyLock<ApiDocument> = LazyLock::new(styles);
+    let text = String::from_utf8_lossy(input);
+    let (path, query) = text.split_once('?').unwrap_or((&text, ""));
+    let headers = HeaderMap::new();
+    let Ok((operation, base)) = STYLES.operation(&Method::GET, path) else {
+        return Ok(());
+    };
+    let sent = SentParameters {
+        path,
+        query,
+        headers: &headers,
+    };
+    let found = operation.check_parameters(&sent, base, true);
+    prop_assert!(found.len() <= violation::MAX_VIOLATIONS);
+    for violation in found {
+        let (kind, name) = violation.field.split_once('.').unwrap();
+        let is_named = name == "*" || operation.parameters.iter().any(|it| *it.name == *name);
+        prop_assert!(["path", "query"].contains(&kind) && is_named, "{}", violation.field);
+    }
+    Ok(())
+}
+
+#[test]
+fn fuzz_parameters() {
+    let dictionary = [
+        "/", "?", "&", "=", ",", ".", ";", "|", "+", "%20", "%7C", "%5B", "%5D", "[a]", "a=1", ";m=",
+        "formlistfalse=", "formobjecttrue=", "deepObjectobjecttrue[a]=", "json=", "n=", "{", "}", "\"", "%",
+        "%ff", "1e400", "-", "\u{e9}",
+    ];
+    fuzz::run("parameters", &dictionary, is_judged_by_the_document);
 }
 
 /// A pattern that would take for ever ends, and its value is not taken for a match.

@@ -138,7 +138,7 @@ impl Violation {
 }
 
 /// The violations of a body. `known`: names of members that the document has.
-pub(super) fn of_body<'e, 'i: 'e>(
+pub(super) fn of_body<'i>(
     errors: impl Iterator<Item = ValidationError<'i>>,
     known: &HashSet<Box<str>>,
 ) -> Vec<Violation> {
@@ -289,8 +289,8 @@ fn must_be(kind: &TypeKind) -> String {
         _ => "null",
     };
     let names: Vec<&str> = match kind {
-        TypeKind::Single(kind) => vec![name(&kind.to_string())],
-        TypeKind::Multiple(kinds) => kinds.iter().map(|kind| name(&kind.to_string())).collect(),
+        TypeKind::Single(kind) => vec![name(kind.as_str())],
+        TypeKind::Multiple(kinds) => kinds.iter().map(|kind| name(kind.as_str())).collect(),
     };
     format!("must be {}", listed(&names))
 }

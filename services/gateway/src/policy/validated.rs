@@ -368,8 +368,8 @@ impl PendingResponse {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(None);
         }
-        let mut results = self.operations.iter();
-        let mut results = results.by_ref().map(|it| self.head_of(it, status, headers));
+        let all = self.operations.iter();
+        let mut results = all.map(|it| self.head_of(it, status, headers));
         let first = results.next().unwrap_or(Ok(None));
         let violations = match first {
             Ok(body) => return Ok(body),

@@ -43,17 +43,31 @@ async fn the_journey_is_as_the_documents_say() {
     // One request that is not, so that the checks are known to be there.
     let gateway = stack.client();
     let body = json!({ "email": 1, "password": "a password of no one" });
-    gateway.post("/v1/core/users", &body).await.problem(422, "invalid_body");
+    gateway
+        .post("/v1/core/users", &body)
+        .await
+        .problem(422, "invalid_body");
     let url = format!("http://{}/metrics", stack.gateway_admin());
     let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();
-    let lines = metrics.lines().filter(|line| line.starts_with("gateway_validation_"));
+    let lines = metrics
+        .lines()
+        .filter(|line| line.starts_with("gateway_validation_"));
     let counted: Vec<&str> = lines.filter(|line| !line.ends_with(" 0")).collect();
-    let violations: Vec<_> = counted.iter().filter(|line| line.contains("_violations_total")).collect();
+    let violations: Vec<_> = counted
+        .iter()
+        .filter(|line| line.contains("_violations_total"))
+        .collect();
     assert_eq!(violations.len(), 1, "{counted:#?}");
-    assert!(violations[0].contains("operation=\"create_user\",field=\"/email\""), "{counted:#?}");
+    assert!(
+        violations[0].contains("operation=\"create_user\",field=\"/email\""),
+        "{counted:#?}"
+    );
     let has = |labels: &str| counted.iter().any(|line| line.contains(labels));
     for subject in ["request", "response"] {
-        assert!(has(&format!("subject=\"{subject}\",outcome=\"valid\"")), "{counted:#?}");
+        assert!(
+            has(&format!("subject=\"{subject}\",outcome=\"valid\"")),
+            "{counted:#?}"
+        );
     }
 }
 

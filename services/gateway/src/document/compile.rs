@@ -233,7 +233,9 @@ impl Compiler<'_> {
             _ => return Ok(None),
         };
         let (style, schema) = self.style(kind, pointer);
-        let explode = self.object(pointer).and_then(|keys| keys.get("explode")?.as_bool());
+        let explode = self
+            .object(pointer)
+            .and_then(|keys| keys.get("explode")?.as_bool());
         let value = self.requests.schema(&schema);
         let shape = Shape::of(self.requests.document(), value.unwrap_or(&Value::Null));
         let validator = match style {
@@ -257,7 +259,10 @@ impl Compiler<'_> {
 
     /// How the value is written, and where its schema is.
     fn style(&self, kind: &str, pointer: &str) -> (Style, String) {
-        let content = self.entries(&format!("{pointer}/content")).into_iter().next();
+        let content = self
+            .entries(&format!("{pointer}/content"))
+            .into_iter()
+            .next();
         if let Some((media_type, content)) = content {
             let is_json = is_json(&essence(&media_type));
             let style = if is_json { Style::Json } else { Style::Opaque };
@@ -367,7 +372,10 @@ fn statuses(text: &str) -> Option<Statuses> {
 
 /// The paths of the servers' URLs; `None`: there are none.
 fn base_paths(owner: &Value) -> Option<Vec<String>> {
-    let servers = owner.get("servers")?.as_array().filter(|it| !it.is_empty())?;
+    let servers = owner
+        .get("servers")?
+        .as_array()
+        .filter(|it| !it.is_empty())?;
     let paths = servers.iter().map(|server| {
         let mut url = server["url"].as_str().unwrap_or_default().to_owned();
         for (name, variable) in server["variables"].as_object().into_iter().flatten() {

@@ -134,7 +134,15 @@ mod tests {
             assert_eq!(parsed.duplicate.as_deref(), expected, "{text}");
         }
         for text in [
-            "", "{", "[1,]", "{} {}", "1e999", "\u{feff}{}", "nul", "'a'", "{\"a\": 1,}",
+            "",
+            "{",
+            "[1,]",
+            "{} {}",
+            "1e999",
+            "\u{feff}{}",
+            "nul",
+            "'a'",
+            "{\"a\": 1,}",
             &"[".repeat(200),
         ] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
@@ -156,8 +164,23 @@ mod tests {
     #[test]
     fn fuzz_json_bodies() {
         let dictionary = [
-            "{", "}", "[", "]", ":", ",", "\"", "\"a\":", "\\u0061", "\\ud800", "1e9", "-0",
-            "null", "true", " ", "1.5", "99999999999999999999",
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"",
+            "\"a\":",
+            "\\u0061",
+            "\\ud800",
+            "1e9",
+            "-0",
+            "null",
+            "true",
+            " ",
+            "1.5",
+            "99999999999999999999",
         ];
         fuzz::run("json_bodies", &dictionary, is_read_as_usual);
     }

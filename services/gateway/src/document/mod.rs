@@ -102,7 +102,10 @@ impl ApiDocument {
         match found {
             Some((_, operation)) => Ok((operation, base)),
             None => Err(Unknown::Method(
-                item.operations.iter().map(|(known, _)| known.clone()).collect(),
+                item.operations
+                    .iter()
+                    .map(|(known, _)| known.clone())
+                    .collect(),
             )),
         }
     }

@@ -102,9 +102,7 @@ impl Parameter {
         match self.style {
             Style::DeepObject => deep_member(name, &self.name).is_some() || name == &*self.name,
             Style::Form if self.explode && self.shape.types.object => {
-                self.shape.is_open
-                    || name == &*self.name
-                    || self.shape.members.contains_key(name)
+                self.shape.is_open || name == &*self.name || self.shape.members.contains_key(name)
             }
             _ => name == &*self.name,
         }
@@ -238,7 +236,9 @@ impl Parameter {
         let shape = self.shape.members.get(&*name);
         let types = shape.map_or(self.shape.others, |shape| shape.types);
         if let Some(shape) = shape.filter(|shape| shape.types.array) {
-            let list = members.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+            let list = members
+                .entry(name)
+                .or_insert_with(|| Value::Array(Vec::new()));
             if let Value::Array(items) = list {
                 items.push(value(text, shape.items));
             }
@@ -298,9 +298,9 @@ impl Parameter {
         };
         if let Some(separator) = separator.filter(|_| types.array || types.object) {
             let text = decode_form(raw);
-            return Ok(Some(self.separated(&text, separator, &|text| {
-                Cow::Borrowed(text)
-            })));
+            return Ok(Some(
+                self.separated(&text, separator, &|text| Cow::Borrowed(text)),
+            ));
         }
         self.read_text(raw, &decode_form).map(Some)
     }
@@ -330,7 +330,9 @@ impl Parameter {
 
 /// `member` of `name[member]`.
 fn deep_member<'n>(sent: &'n str, name: &str) -> Option<&'n str> {
-    sent.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')
+    sent.strip_prefix(name)?
+        .strip_prefix('[')?
+        .strip_suffix(']')
 }
 
 /// All values of a header, as one list.
@@ -339,7 +341,10 @@ fn joined<'h>(headers: &'h dyn Headers, name: &HeaderName) -> Option<Cow<'h, str
     if headers.nth(name, 1).is_none() {
         return Some(first);
     }
-    let all: Vec<_> = headers.all(name.clone()).map(String::from_utf8_lossy).collect();
+    let all: Vec<_> = headers
+        .all(name.clone())
+        .map(String::from_utf8_lossy)
+        .collect();
     Some(Cow::Owned(all.join(", ")))
 }
 
@@ -361,7 +366,12 @@ pub(super) fn unknown(known: &[Parameter], query: &Query<'_>, found: &mut Vec<Vi
             let detail = "must not be present";
             let name: Arc<str> = Arc::from(&**name);
             let field: Arc<str> = "query.*".into();
-            found.push(Violation::parameter(&field, &name, "unknown_parameter", detail));
+            found.push(Violation::parameter(
+                &field,
+                &name,
+                "unknown_parameter",
+                detail,
+            ));
         }
     }
 }

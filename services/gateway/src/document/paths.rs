@@ -70,7 +70,10 @@ impl Template {
         }
         values.push(rest);
         values.reverse();
-        values.iter().all(|value| !value.is_empty()).then_some(values)
+        values
+            .iter()
+            .all(|value| !value.is_empty())
+            .then_some(values)
     }
 
     /// The value of a parameter in a segment, encoded as it is there.
@@ -155,7 +158,10 @@ mod tests {
     fn index(paths: &[(&str, &str)]) -> PathIndex {
         let mut index = PathIndex::default();
         for (place, (base, path)) in paths.iter().enumerate() {
-            let segments = path.split('/').skip(1).map(|it| Template::parse(it).unwrap());
+            let segments = path
+                .split('/')
+                .skip(1)
+                .map(|it| Template::parse(it).unwrap());
             index.insert(base, &segments.collect::<Vec<_>>(), place);
         }
         index

@@ -107,7 +107,9 @@ fn from_3_0(keys: &mut Map<String, Value>) {
         }
     }
     // Data, or of no meaning here; some of it would have one in 2020-12.
-    for name in ["example", "examples", "const", "if", "then", "else", "$id", "$anchor"] {
+    for name in [
+        "example", "examples", "const", "if", "then", "else", "$id", "$anchor",
+    ] {
         keys.remove(name);
     }
     if keys.remove("nullable") == Some(Value::Bool(true)) {

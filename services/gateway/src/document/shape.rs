@@ -204,7 +204,10 @@ impl Shape {
 }
 
 fn list<'k>(keys: &'k Map<String, Value>, word: &str) -> impl Iterator<Item = &'k Value> {
-    keys.get(word).and_then(Value::as_array).into_iter().flatten()
+    keys.get(word)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 /// By `type`, else by the values of `enum` and `const`.
@@ -212,9 +215,11 @@ fn own_types(keys: &Map<String, Value>) -> Types {
     let union = |all: &mut dyn Iterator<Item = Types>| all.reduce(Types::or).unwrap_or(ANY);
     match keys.get("type") {
         Some(Value::String(name)) => Types::named(name),
-        Some(Value::Array(names)) => {
-            union(&mut names.iter().map(|it| Types::named(it.as_str().unwrap_or_default())))
-        }
+        Some(Value::Array(names)) => union(
+            &mut names
+                .iter()
+                .map(|it| Types::named(it.as_str().unwrap_or_default())),
+        ),
         _ => match (keys.get("enum"), keys.get("const")) {
             (Some(Value::Array(values)), _) => union(&mut values.iter().map(Types::of_value)),
             (_, Some(value)) => Types::of_value(value),
@@ -254,12 +259,24 @@ mod tests {
             (json!({"type": "number"}), "integer number"),
             (json!({"type": ["string", "null"]}), "string null"),
             (json!({"$ref": "#/components/schemas/Status"}), "string"),
-            (json!({"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/Status"}]}), "string null"),
-            (json!({"allOf": [{"type": ["integer", "string"]}, {"type": "number"}]}), "integer"),
+            (
+                json!({"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/Status"}]}),
+                "string null",
+            ),
+            (
+                json!({"allOf": [{"type": ["integer", "string"]}, {"type": "number"}]}),
+                "integer",
+            ),
             (json!({"enum": [1, "x"]}), "string integer number"),
             (json!({"const": true}), "boolean"),
-            (json!({"type": "array", "items": {"type": "integer"}}), "array"),
-            (json!({"$ref": "#/components/schemas/Loop"}), "string integer number boolean null"),
+            (
+                json!({"type": "array", "items": {"type": "integer"}}),
+                "array",
+            ),
+            (
+                json!({"$ref": "#/components/schemas/Loop"}),
+                "string integer number boolean null",
+            ),
             (json!({}), "string integer number boolean null"),
             (json!(true), "string integer number boolean null"),
         ] {

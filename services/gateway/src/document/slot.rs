@@ -80,7 +80,9 @@ impl DocumentSlot {
             match update {
                 Update::Refused(why) => return Err(why),
                 Update::InForce(_, broken) if broken > 0 => {
-                    return Err(format!("{broken} of its operations have schemas that cannot be compiled"));
+                    return Err(format!(
+                        "{broken} of its operations have schemas that cannot be compiled"
+                    ));
                 }
                 _ => {}
             }
@@ -102,7 +104,9 @@ impl DocumentSlot {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = &mut *known;
         let is = |version: &Version| Arc::ptr_eq(&version.value, &value) || version.value == value;
-        let expired = known.previous.take_if(|(_, seen)| now.duration_since(*seen) >= keep);
+        let expired = known
+            .previous
+            .take_if(|(_, seen)| now.duration_since(*seen) >= keep);
         if known.current.as_ref().is_some_and(is) {
             if expired.is_some() {
                 self.publish(known);
@@ -176,11 +180,20 @@ mod tests {
             let in_force = slot.load();
             let in_force = in_force.as_ref().unwrap();
             let of = |document: &ApiDocument| document.operation(&http::Method::GET, path).is_ok();
-            (of(&in_force.current), in_force.previous.as_ref().is_some_and(|it| of(it)))
+            (
+                of(&in_force.current),
+                in_force.previous.as_ref().is_some_and(|it| of(it)),
+            )
         };
         assert!(!slot.is_known());
-        assert_eq!(slot.update(document("/a"), keep, start), Update::InForce(1, 0));
-        assert_eq!(slot.update(document("/b"), keep, after(10)), Update::InForce(1, 0));
+        assert_eq!(
+            slot.update(document("/a"), keep, start),
+            Update::InForce(1, 0)
+        );
+        assert_eq!(
+            slot.update(document("/b"), keep, after(10)),
+            Update::InForce(1, 0)
+        );
         assert_eq!((has("/a"), has("/b")), ((false, true), (true, false)));
         // Replicas of both versions answer in turn.
         assert_eq!(slot.update(document("/a"), keep, after(65)), Update::Known);

@@ -32,7 +32,12 @@ fn versions(text: &str) -> [Value; 2] {
 fn examples(owner: &Value, document: &Value) -> Vec<Value> {
     let named = owner["examples"].as_object().into_iter().flatten();
     let named = named.map(|(_, example)| schema::resolved(document, example)["value"].clone());
-    owner.get("example").cloned().into_iter().chain(named).collect()
+    owner
+        .get("example")
+        .cloned()
+        .into_iter()
+        .chain(named)
+        .collect()
 }
 
 #[test]
@@ -65,7 +70,11 @@ fn examples_of_bodies_are_valid() {
                     for example in examples(content, &shown) {
                         seen += 1;
                         let result = rule.contents().check(place, example.to_string().as_bytes());
-                        assert!(result.is_ok(), "{name} {}: {example} {result:?}", found.name);
+                        assert!(
+                            result.is_ok(),
+                            "{name} {}: {example} {result:?}",
+                            found.name
+                        );
                     }
                     let wrong = rule.contents().check(place, b"[]");
                     assert!(wrong.is_err(), "{name} {}", found.name);
@@ -163,14 +172,18 @@ fn styles() -> ApiDocument {
     for style in ["form", "spaceDelimited", "pipeDelimited", "deepObject"] {
         for (kind, schema) in [("list", &list), ("object", &object)] {
             for explode in [false, true] {
-                parameters.push(serde_json::json!({"name": format!("{style}{kind}{explode}"), "in": "query",
-                    "style": style, "explode": explode, "schema": schema}));
+                parameters.push(
+                    serde_json::json!({"name": format!("{style}{kind}{explode}"), "in": "query",
+                    "style": style, "explode": explode, "schema": schema}),
+                );
             }
         }
     }
     for (name, style) in [("l", "label"), ("m", "matrix"), ("s", "simple")] {
-        parameters.push(serde_json::json!({"name": name, "in": "path", "required": true, "style": style,
-            "explode": true, "schema": object}));
+        parameters.push(
+            serde_json::json!({"name": name, "in": "path", "required": true, "style": style,
+            "explode": true, "schema": object}),
+        );
     }
     parameters.push(serde_json::json!({"name": "json", "in": "query", "content": {"application/json": {"schema": object}}}));
     parameters.push(serde_json::json!({"name": "n", "in": "query", "schema": {"type": ["number", "boolean", "null"]}}));
@@ -198,7 +211,11 @@ fn is_judged_by_the_document(input: &[u8]) -> Result<(), TestCaseError> {
     for violation in found {
         let (kind, name) = violation.field.split_once('.').unwrap();
         let is_named = name == "*" || operation.parameters.iter().any(|it| *it.name == *name);
-        prop_assert!(["path", "query"].contains(&kind) && is_named, "{}", violation.field);
+        prop_assert!(
+            ["path", "query"].contains(&kind) && is_named,
+            "{}",
+            violation.field
+        );
     }
     Ok(())
 }
@@ -206,9 +223,35 @@ fn is_judged_by_the_document(input: &[u8]) -> Result<(), TestCaseError> {
 #[test]
 fn fuzz_parameters() {
     let dictionary = [
-        "/", "?", "&", "=", ",", ".", ";", "|", "+", "%20", "%7C", "%5B", "%5D", "[a]", "a=1", ";m=",
-        "formlistfalse=", "formobjecttrue=", "deepObjectobjecttrue[a]=", "json=", "n=", "{", "}", "\"", "%",
-        "%ff", "1e400", "-", "\u{e9}",
+        "/",
+        "?",
+        "&",
+        "=",
+        ",",
+        ".",
+        ";",
+        "|",
+        "+",
+        "%20",
+        "%7C",
+        "%5B",
+        "%5D",
+        "[a]",
+        "a=1",
+        ";m=",
+        "formlistfalse=",
+        "formobjecttrue=",
+        "deepObjectobjecttrue[a]=",
+        "json=",
+        "n=",
+        "{",
+        "}",
+        "\"",
+        "%",
+        "%ff",
+        "1e400",
+        "-",
+        "\u{e9}",
     ];
     fuzz::run("parameters", &dictionary, is_judged_by_the_document);
 }

@@ -122,7 +122,11 @@ mod tests {
             ("%ff%", "\u{fffd}%", "\u{fffd}%"),
             ("", "", ""),
         ] {
-            assert_eq!((&*decode(text), &*decode_form(text)), (plain, form), "{text}");
+            assert_eq!(
+                (&*decode(text), &*decode_form(text)),
+                (plain, form),
+                "{text}"
+            );
         }
     }
 }

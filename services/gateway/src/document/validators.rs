@@ -108,7 +108,9 @@ impl<'d> Validators<'d> {
         let place = utf8_percent_encode(&pointer, UNENCODED);
         let reference = json!({ "$ref": format!("{URI}#{place}") });
         let built = self.options.build(&reference);
-        let built = built.map(Arc::new).map_err(|error| Arc::from(error.to_string()));
+        let built = built
+            .map(Arc::new)
+            .map_err(|error| Arc::from(error.to_string()));
         self.known.insert(pointer, built.clone());
         built.map(Some)
     }

@@ -183,14 +183,21 @@ fn leaves(error: &ValidationError<'_>) -> Vec<Leaf> {
                     let is_shallow = inner.instance_path().as_str().len()
                         <= error.instance_path().as_str().len();
                     let kind = inner.kind();
-                    is_shallow && matches!(kind, Kind::Type { .. } | Kind::Constant { .. } | Kind::Enum { .. })
+                    is_shallow
+                        && matches!(
+                            kind,
+                            Kind::Type { .. } | Kind::Constant { .. } | Kind::Enum { .. }
+                        )
                 };
                 !branch.iter().any(is_other)
             };
             let mut branches = context.iter().filter(meant);
             match (branches.next(), branches.next()) {
                 (Some(only), None) => only.iter().take(MAX_VIOLATIONS).flat_map(leaves).collect(),
-                _ => vec![(path, invalid("must match one of the allowed forms".to_owned()))],
+                _ => vec![(
+                    path,
+                    invalid("must match one of the allowed forms".to_owned()),
+                )],
             }
         }
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
@@ -241,12 +248,11 @@ fn of_kind(kind: &Kind) -> BrokenRule {
             rule("too_small", format!("must be greater than {limit}"))
         }
         Kind::ExclusiveMaximum { limit } => rule("too_large", format!("must be less than {limit}")),
-        Kind::MultipleOf { multiple_of } => {
-            invalid(format!("must be a multiple of {multiple_of}"))
-        }
-        Kind::MinLength { limit } => {
-            rule("too_short", format!("must have at least {limit} characters"))
-        }
+        Kind::MultipleOf { multiple_of } => invalid(format!("must be a multiple of {multiple_of}")),
+        Kind::MinLength { limit } => rule(
+            "too_short",
+            format!("must have at least {limit} characters"),
+        ),
         Kind::MaxLength { limit } => {
             rule("too_long", format!("must have at most {limit} characters"))
         }
@@ -298,7 +304,11 @@ fn must_be(kind: &TypeKind) -> String {
 fn options_text(options: &Value) -> String {
     let texts = options.as_array().into_iter().flatten();
     let texts: Vec<String> = texts
-        .map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned))
+        .map(|option| {
+            option
+                .as_str()
+                .map_or_else(|| option.to_string(), str::to_owned)
+        })
         .collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     bounded(listed(&texts))
@@ -347,7 +357,11 @@ fn field(path: &[String], known: &HashSet<Box<str>>) -> String {
     let mut text = String::new();
     for name in path.iter().take(MAX_DEPTH) {
         text.push('/');
-        text.push_str(if known.contains(name.as_str()) { name } else { ANY });
+        text.push_str(if known.contains(name.as_str()) {
+            name
+        } else {
+            ANY
+        });
     }
     if path.len() > MAX_DEPTH {
         text.push_str("/*");

@@ -37,7 +37,9 @@ pub(super) fn filter(
     }
     if let Some(decoder) = ctx.policy.decoder.as_mut() {
         let part = body.take().unwrap_or_default();
-        let decoded = decoder.part(&part, end).map_err(|flow| refused(flow, ctx))?;
+        let decoded = decoder
+            .part(&part, end)
+            .map_err(|flow| refused(flow, ctx))?;
         // None at all would end the body.
         *body = (!decoded.is_empty() || !end).then_some(decoded);
     }

@@ -16,9 +16,7 @@ use super::{
 };
 use crate::{
     config::model,
-    document::{
-        BodyFault, CheckCounts, CheckOutcome, Operation, ResponseRule, Subject, Violation,
-    },
+    document::{BodyFault, CheckCounts, CheckOutcome, Operation, ResponseRule, Subject, Violation},
     error,
 };
 
@@ -143,7 +141,11 @@ impl PolicyContext {
         }
         if !end {
             // An empty part: none at all would end the body.
-            return Ok(if pending.blocks { Some(Bytes::new()) } else { part });
+            return Ok(if pending.blocks {
+                Some(Bytes::new())
+            } else {
+                part
+            });
         }
         let result = pending.verdict(pending.buffer.bytes());
         let (blocks, whole) = (pending.blocks, pending.buffer.take());
@@ -261,7 +263,9 @@ impl PolicyContext {
             return;
         };
         match response.verdict(body) {
-            None => validated.counts.checked(Subject::Response, CheckOutcome::Valid),
+            None => validated
+                .counts
+                .checked(Subject::Response, CheckOutcome::Valid),
             Some(violations) => {
                 validated.response = Some(response);
                 self.respond_invalid(&violations);
@@ -277,7 +281,9 @@ impl PolicyContext {
             return;
         };
         let name = response.operations.first().map(|operation| &operation.name);
-        validated.counts.violated(Subject::Response, name, violations);
+        validated
+            .counts
+            .violated(Subject::Response, name, violations);
         self.note_violation(Subject::Response, violations);
     }
 }
@@ -384,7 +390,9 @@ impl PendingResponse {
         status: StatusCode,
         headers: &HeaderMap,
     ) -> Result<Option<ResponseBody>, Vec<Violation>> {
-        let rule = operation.response(status.as_u16()).map_err(|one| vec![one])?;
+        let rule = operation
+            .response(status.as_u16())
+            .map_err(|one| vec![one])?;
         let Some(rule) = rule else { return Ok(None) };
         let missing = rule.missing_headers(|name| headers.contains_key(name));
         if !missing.is_empty() {
@@ -396,7 +404,10 @@ impl PendingResponse {
         if self.is_head || has_none || content_type.is_none() {
             return Ok(None);
         }
-        let content = rule.contents().of_type(content_type).map_err(|one| vec![one])?;
+        let content = rule
+            .contents()
+            .of_type(content_type)
+            .map_err(|one| vec![one])?;
         let is_plain = headers.get(header::CONTENT_ENCODING).is_none();
         let has_rules = content.is_some_and(|at| rule.contents().has_rules(at, content_type));
         Ok((has_rules && is_plain).then(|| ResponseBody {
@@ -410,7 +421,10 @@ impl PendingResponse {
     fn verdict(&self, body: &ResponseBody) -> Option<Vec<Violation>> {
         let of = |operation: &Arc<Operation>| {
             let rule: &ResponseRule = operation.response(body.status).ok()??;
-            let content = rule.contents().of_type(body.content_type.as_deref()).ok()??;
+            let content = rule
+                .contents()
+                .of_type(body.content_type.as_deref())
+                .ok()??;
             match rule.contents().check(content, body.buffer.bytes()) {
                 Ok(()) => None,
                 Err(BodyFault::Malformed(..)) => Some(vec![Violation::malformed_body()]),

@@ -218,7 +218,8 @@ impl Validation {
         match plan {
             BodyPlan::Pass => self.counts.checked(Subject::Request, CheckOutcome::Valid),
             BodyPlan::Unchecked => {
-                self.counts.checked(Subject::Request, CheckOutcome::Unchecked);
+                self.counts
+                    .checked(Subject::Request, CheckOutcome::Unchecked);
             }
             BodyPlan::Check => {}
         }
@@ -280,16 +281,19 @@ impl Validation {
             }
             Refusal::MissingBody(_, one) => Problem::invalid(vec![one.to_field_error()]),
             Refusal::TooLarge(_) => error::body_too_large(self.limits.max_body_bytes as u64),
-            Refusal::Encoded(_) => {
-                error::unsupported_coding(HeaderValue::from_static("identity"))
-            }
+            Refusal::Encoded(_) => error::unsupported_coding(HeaderValue::from_static("identity")),
         }
     }
 
     /// The request cannot be compared. `blocked`: what is answered then.
     fn unchecked(&self, blocked: impl FnOnce() -> Flow) -> Flow {
-        self.counts.checked(Subject::Request, CheckOutcome::Unchecked);
-        if self.blocks { blocked() } else { Flow::Continue }
+        self.counts
+            .checked(Subject::Request, CheckOutcome::Unchecked);
+        if self.blocks {
+            blocked()
+        } else {
+            Flow::Continue
+        }
     }
 }
 
@@ -299,7 +303,10 @@ fn no_document() -> Flow {
 
 /// Whether the body is compressed.
 fn is_encoded(facts: &RequestFacts<'_>) -> bool {
-    let mut codings = facts.headers.all(header::CONTENT_ENCODING).map(<[u8]>::trim_ascii);
+    let mut codings = facts
+        .headers
+        .all(header::CONTENT_ENCODING)
+        .map(<[u8]>::trim_ascii);
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 

@@ -46,3 +46,5 @@ mod support;
 mod tls;
 mod upstream_responses;
 mod validation;
+mod validation_bodies;
+mod validation_documents;

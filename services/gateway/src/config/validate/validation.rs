@@ -33,9 +33,24 @@ pub(super) fn check(validation: &model::Validation, checker: &mut Checker) {
     checker.ranges(
         "validation",
         &[
-            ("max_body_bytes", validation.max_body_bytes, 1_024, MAX_BYTES),
-            ("max_response_bytes", validation.max_response_bytes, 1_024, MAX_BYTES),
-            ("response_percent", validation.response_percent.into(), 0, 100),
+            (
+                "max_body_bytes",
+                validation.max_body_bytes,
+                1_024,
+                MAX_BYTES,
+            ),
+            (
+                "max_response_bytes",
+                validation.max_response_bytes,
+                1_024,
+                MAX_BYTES,
+            ),
+            (
+                "response_percent",
+                validation.response_percent.into(),
+                0,
+                100,
+            ),
             (
                 "max_buffered_bytes",
                 validation.max_buffered_bytes,
@@ -102,7 +117,9 @@ pub(super) fn check_document(
     let parsed = parsed.and_then(|value| {
         let is_document = value.get("openapi").is_some_and(Value::is_string);
         let message = "must be an OpenAPI document of version 3.0 or 3.1";
-        is_document.then_some(value).ok_or_else(|| message.to_owned())
+        is_document
+            .then_some(value)
+            .ok_or_else(|| message.to_owned())
     });
     checker.ok(&key, parsed).map(|value| Some(Arc::new(value)))
 }
@@ -117,7 +134,9 @@ mod tests {
              [upstreams.v]\naddresses = [\"v:1\"]\n[routes.r]\npaths = [\"/r\"]\n{route}\n"
         );
         let checked = Sources::of_test(&text);
-        checked.err().map_or(String::new(), |error| error.to_string())
+        checked
+            .err()
+            .map_or(String::new(), |error| error.to_string())
     }
 
     #[test]
@@ -127,7 +146,11 @@ mod tests {
         for (upstream, route, expected) in [
             (OPENAPI, "upstream = \"u\"\nvalidate = \"shadow\"", ""),
             (DOCUMENT, "upstream = \"u\"\nvalidate = \"block\"", ""),
-            ("document = \"\"", "upstream = \"u\"\nvalidate = \"off\"", ""),
+            (
+                "document = \"\"",
+                "upstream = \"u\"\nvalidate = \"off\"",
+                "",
+            ),
             (OPENAPI, "upstream = \"v\"\nvalidate = \"off\"", ""),
             (
                 OPENAPI,
@@ -161,7 +184,11 @@ mod tests {
                 "cannot be combined with `openapi`",
             ),
             ("document = \"{\"", "upstream = \"u\"", "in JSON"),
-            ("document = \"{}\"", "upstream = \"u\"", "must be an OpenAPI document"),
+            (
+                "document = \"{}\"",
+                "upstream = \"u\"",
+                "must be an OpenAPI document",
+            ),
         ] {
             let errors = errors("", upstream, route);
             assert!(

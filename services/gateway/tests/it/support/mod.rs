@@ -1,6 +1,7 @@
 //! A gateway process per test, with upstreams in the test's process.
 
 mod dns;
+mod openapi;
 mod origin;
 mod raw;
 mod upstream;
@@ -22,6 +23,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use dns::{Dns, Service};
+pub(crate) use openapi::{blocking, counted, document, first_error, given};
 pub(crate) use origin::{Origin, REPLY};
 pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
 pub(crate) use upstream::{Replica, echo, held, serve, serve_on};

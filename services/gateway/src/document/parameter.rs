@@ -1,6 +1,6 @@
 //! Parameters of an operation: where they are, how their values are written, and what they may be.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use http::HeaderName;
 use jsonschema::Validator;
@@ -168,8 +168,7 @@ impl Parameter {
                 }
                 let rest = raw.strip_prefix(&*start).ok_or_else(|| wrong(&start))?;
                 if self.explode && self.shape.types.array {
-                    let items: Vec<&str> = rest.split(&*start).collect();
-                    return Ok(self.list(items.into_iter(), &decode));
+                    return Ok(self.list(rest.split(&*start), &decode));
                 }
                 Ok(self.separated(rest, ',', &decode))
             }
@@ -226,25 +225,10 @@ impl Parameter {
                 Some(pair) => pair,
                 None => (part, parts.next().unwrap_or_default()),
             };
-            self.put(&mut members, decode(name).into_owned(), &decode(raw));
+            let name = decode(name).into_owned();
+            put(&self.shape, &mut members, name, &decode(raw));
         }
         Value::Object(members)
-    }
-
-    /// A member that is there already becomes a list, if that is what it may be.
-    fn put(&self, members: &mut Map<String, Value>, name: String, text: &str) {
-        let shape = self.shape.members.get(&*name);
-        let types = shape.map_or(self.shape.others, |shape| shape.types);
-        if let Some(shape) = shape.filter(|shape| shape.types.array) {
-            let list = members
-                .entry(name)
-                .or_insert_with(|| Value::Array(Vec::new()));
-            if let Value::Array(items) = list {
-                items.push(value(text, shape.items));
-            }
-            return;
-        }
-        members.insert(name, value(text, types));
     }
 
     fn list<'t>(
@@ -305,13 +289,14 @@ impl Parameter {
         self.read_text(raw, &decode_form).map(Some)
     }
 
-    /// `name[member]=value`.
+    /// `name[member]=value`; deeper ones, as common parsers read them.
     fn deep_object(&self, query: &Query<'_>) -> Option<Read> {
         let mut members = Map::new();
         let named = query.iter();
         let named = named.filter_map(|(name, raw)| Some((deep_member(name, &self.name)?, raw)));
         for (name, raw) in named {
-            self.put(&mut members, name.to_owned(), &decode_form(raw));
+            let path: Vec<&str> = name.split("][").collect();
+            put_within(&self.shape, &mut members, &path, &decode_form(raw));
         }
         (!members.is_empty()).then_some(Read(Value::Object(members), None))
     }
@@ -321,12 +306,60 @@ impl Parameter {
         let mut members = Map::new();
         for (name, raw) in query {
             if self.shape.members.contains_key(&**name) {
-                self.put(&mut members, name.to_string(), &decode_form(raw));
+                put(
+                    &self.shape,
+                    &mut members,
+                    name.to_string(),
+                    &decode_form(raw),
+                );
             }
         }
         (!members.is_empty()).then_some(Read(Value::Object(members), None))
     }
 }
+
+/// A member that is there already becomes a list, if that is what it may be.
+fn put(shape: &Shape, members: &mut Map<String, Value>, name: String, text: &str) {
+    let others = shape.others;
+    let shape = shape.members.get(&*name);
+    if let Some(shape) = shape.filter(|shape| shape.types.array) {
+        let list = members
+            .entry(name)
+            .or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(items) = list {
+            items.push(value(text, shape.items));
+        }
+        return;
+    }
+    let types = shape.map_or(others, |shape| shape.types);
+    members.insert(name, value(text, types));
+}
+
+/// The same of a member of members. A path with an empty end adds to a list.
+fn put_within(shape: &Shape, members: &mut Map<String, Value>, path: &[&str], text: &str) {
+    match path {
+        [] => {}
+        [name] | [name, ""] => put(shape, members, (*name).to_owned(), text),
+        [name, rest @ ..] => {
+            let inner = members
+                .entry((*name).to_owned())
+                .or_insert_with(|| Value::Object(Map::new()));
+            let known = shape.members.get(*name);
+            if let Value::Object(inner) = inner {
+                put_within(known.unwrap_or(&UNKNOWN), inner, rest, text);
+            }
+        }
+    }
+}
+
+/// An object of which nothing is known.
+static UNKNOWN: Shape = Shape {
+    types: TEXT,
+    items: TEXT,
+    members: BTreeMap::new(),
+    others: TEXT,
+    is_open: true,
+};
 
 /// `member` of `name[member]`.
 fn deep_member<'n>(sent: &'n str, name: &str) -> Option<&'n str> {

@@ -256,7 +256,7 @@ fn fuzz_parameters() {
     fuzz::run("parameters", &dictionary, is_judged_by_the_document);
 }
 
-/// A pattern that would take for ever ends, and its value is not taken for a match.
+/// A pattern that would take years ends, and its value is not taken for a match.
 #[test]
 fn patterns_end() {
     let document = serde_json::json!({"openapi": "3.1.0", "paths": {"/a": {"get": {"parameters": [

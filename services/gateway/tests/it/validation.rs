@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{blocking, client, document, first_error, problem};
 
 /// Path and query, and the parameter at fault with its code, if any is.
-const PARAMETERS: [(&str, Option<(&str, &str)>); 62] = [
+const PARAMETERS: [(&str, Option<(&str, &str)>); 63] = [
     ("/query", None),
     ("/query?limit=1&status=open&ratio=0.5&all=true", None),
     ("/v1/query?limit=1", None),
@@ -49,6 +49,10 @@ const PARAMETERS: [(&str, Option<(&str, &str)>); 62] = [
     (
         "/query?deep%5Bx%5D=1&deep%5Bz%5D=1",
         Some(("deep", "unknown")),
+    ),
+    (
+        "/query?deep%5Bx%5D%5Bz%5D=1",
+        Some(("deep", "invalid_value")),
     ),
     ("/query?flat=x,1,y,2", None),
     ("/query?flat=x,1,y,z", Some(("flat", "invalid_value"))),
@@ -227,7 +231,7 @@ async fn settings_say_what_is_unknown() {
             "{target}"
         );
     }
-    let order = json!({"email": "nobody", "items": [{"count": 1}]});
+    let order = json!({"email": "no email", "items": [{"count": 1}]});
     let sent = client()
         .post(gateway.url("/body"))
         .json(&order)

@@ -55,6 +55,7 @@ async function run (direct, wanted) {
       npm_config_pidfile: path.join(gateway.directory, 'server.pid')
     }
   })
+  process.once('exit', () => server.kill())
   try {
     await listening(origin, server)
     config.setFetch(fetch)

@@ -76,6 +76,11 @@ struct StoreLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConfigLabel {
+    hash: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CapLabel {
     cap: &'static str,
 }
@@ -89,6 +94,9 @@ pub(crate) struct GatewayMetrics {
     pub(crate) http: Metrics,
     pub(crate) reloads_applied: Counter,
     pub(crate) reloads_refused: Counter,
+    /// Whether it was not refused.
+    pub(crate) last_reload_applied: Gauge,
+    config_info: Family<ConfigLabel, Gauge>,
     pub(crate) connections: Gauge,
     pub(crate) rate_limit_keys: Gauge,
     pub(crate) direct_requests: Counter,
@@ -141,6 +149,8 @@ impl GatewayMetrics {
         let metrics = Self {
             reloads_applied: outcome("applied"),
             reloads_refused: outcome("refused"),
+            last_reload_applied: Gauge::default(),
+            config_info: Family::default(),
             connections: Gauge::default(),
             rate_limit_keys: Gauge::default(),
             direct_requests: Counter::default(),
@@ -235,6 +245,17 @@ impl GatewayMetrics {
             "gateway_config_reloads",
             "Configuration reloads by outcome",
             reloads,
+        );
+        self.last_reload_applied.set(1);
+        to.register(
+            "gateway_config_last_reload_applied",
+            "Whether the last reload was applied, 1, or refused, 0",
+            self.last_reload_applied.clone(),
+        );
+        to.register(
+            "gateway_config_info",
+            "Always 1; the label is the hash of the configuration in force",
+            self.config_info.clone(),
         );
         to.register(
             "gateway_upstream_connect_failures",
@@ -509,6 +530,15 @@ impl GatewayMetrics {
         };
         self.cache_urls.remove(&label);
         self.cache_bytes.remove(&label);
+    }
+
+    /// The hash in force, and that before.
+    pub(crate) fn set_config_hash(&self, before: Option<&str>, now: &str) {
+        let label = |hash: &str| ConfigLabel { hash: hash.into() };
+        if let Some(before) = before.filter(|before| *before != now) {
+            self.config_info.remove(&label(before));
+        }
+        self.config_info.get_or_create_owned(&label(now)).set(1);
     }
 
     pub(crate) fn rate_limited(&self, limit: &Arc<str>) -> Counter {

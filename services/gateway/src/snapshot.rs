@@ -16,6 +16,7 @@ use quartet_common::{clock::Clock, config::ConfigError, problem::Problem};
 use serde_json::{Value, json};
 
 use crate::{
+    admin_access::AdminAccess,
     cache::{Cache, CacheSettings},
     config::{Config, IssuerConfig, UpstreamConfig, model::OnFeedError},
     error,
@@ -33,6 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) config: Config,
+    pub(crate) admin: AdminAccess,
     /// In the order of the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// In the order of the configuration.
@@ -69,6 +71,7 @@ impl Snapshot {
         previous: Option<&Self>,
         shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
+        let admin = AdminAccess::build(&config.admin, previous.map(|known| &known.admin))?;
         let verifiers = verifiers(&config, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
         let upstreams: Vec<_> = upstreams
@@ -113,6 +116,7 @@ impl Snapshot {
             .collect();
         let snapshot = Self {
             config,
+            admin,
             upstreams,
             lookups,
             chains,

@@ -21,6 +21,7 @@ use crate::{
     policy::rate_limit::LocalCounter,
     pulse::Pulse,
     refusals::Refusals,
+    reloads::Reloads,
     revocations::Revocations,
     snapshot::{Snapshot, SnapshotContext},
     upstream::Pool,
@@ -50,6 +51,7 @@ pub(crate) struct State {
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) readiness: Readiness,
     pub(crate) log_level: LogLevel,
+    pub(crate) reloads: Reloads,
     /// Wakes the discovery of upstreams after a reload.
     pub(crate) reloaded: Arc<Notify>,
 }
@@ -103,6 +105,8 @@ impl State {
             })
             .notice("revocations", move || following.load().feed_notices(&feed))
             .notice("jobs", move || monitor.notices());
+        metrics.set_config_hash(None, &snapshot.load().config.hash);
+        let reloads = Reloads::new(clock.now());
         let state = Arc::new(Self {
             snapshot,
             started,
@@ -121,6 +125,7 @@ impl State {
             metrics,
             readiness,
             log_level,
+            reloads,
             reloaded: Arc::new(Notify::new()),
         });
         Ok((state, jobs))
@@ -154,11 +159,17 @@ impl State {
         own.is_some_and(Listen::proxy_protocol)
     }
 
-    /// Puts a new configuration in force for requests that start from now on.
+    /// Settings that differ from those the process was started with, and take effect after a restart.
+    pub(crate) fn waiting_for_restart(&self) -> Vec<String> {
+        restart_required(&self.started, &self.snapshot().config.settings)
+    }
+
+    /// Puts a new configuration in force for requests that start from now on. The settings that it
+    /// changes.
     ///
     /// # Errors
     /// Every violation in the texts; the snapshot in force does not change then.
-    pub(crate) fn reload(&self, texts: &ConfigTexts) -> Result<(), ConfigError> {
+    pub(crate) fn reload(&self, texts: &ConfigTexts) -> Result<Vec<String>, ConfigError> {
         let before = self.snapshot();
         let config = self.sources.parse(texts)?;
         let shared = SnapshotContext {
@@ -172,15 +183,18 @@ impl State {
         if *log != before.config.model.telemetry.log {
             self.log_level.set(log)?;
         }
-        let waiting = restart_required(&self.started, &next.config.settings);
+        let changed = before.config.settings.changed_keys(&next.config.settings);
         let next = Arc::new(next);
         self.snapshot.store(Arc::clone(&next));
         before.forget_removed(&next, &self.metrics);
+        let (old, new) = (&before.config.hash, &next.config.hash);
+        self.metrics.set_config_hash(Some(old), new);
         self.reloaded.notify_one();
+        let waiting = self.waiting_for_restart();
         if !waiting.is_empty() {
             tracing::warn!(target: "quartet", settings = waiting.join(", "),
                 "changed settings take effect after a restart");
         }
-        Ok(())
+        Ok(changed)
     }
 }

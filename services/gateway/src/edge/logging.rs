@@ -59,7 +59,8 @@ pub(super) fn record(done: CompletedRequest<'_>, ctx: &mut Ctx, state: &State) {
         .problem
         .as_ref()
         .and_then(|problem| problem.causes.as_deref())
-        .or(done.error);
+        .or(done.error)
+        .or(ctx.policy.access.as_ref().and_then(|access| access.over()));
     let line = AccessLine {
         method: done.method.as_str(),
         path: done.path,

@@ -4,7 +4,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::SocketAddr,
     os::fd::RawFd,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -24,11 +24,11 @@ use super::{
     attempt::{self, NOT_ADMITTED},
     ctx::Ctx,
     socket::tcp_keepalive,
-    try_timeout::{FIRST_SLOT, TrySlots},
+    try_timeout::{FIRST_SLOT, TryDeadlines, TrySlots},
     tunnel::HandshakeConnector,
 };
 use crate::{
-    config::{ClientIdentity, Tls},
+    config::{ClientIdentity, Tls, UpstreamConfig},
     state::State,
     upstream::Upstream,
 };
@@ -96,14 +96,19 @@ pub(super) async fn choose(
     options.read_timeout = silence;
     options.write_timeout = silence;
     if ctx.upgrade {
+        let access = ctx.policy.access.as_ref();
         // Apart from the pool of ordinary connections.
         peer.group_key = HANDSHAKES;
         peer.options.custom_l4 = Some(Arc::new(HandshakeConnector {
             connect_timeout: config.connect_timeout,
+            access: Mutex::new(access.map(|access| access.end(&state.clock))),
         }));
-    } else if config.try_timeout.is_some() {
-        let deadline = attempt::try_deadline(ctx, attempt::is_repeatable(session, ctx));
-        let own = slots.take(address, peer.group_key, deadline);
+    } else if config.try_timeout.is_some() || (ctx.deadline().is_some() && !speaks_http2(config)) {
+        let deadlines = TryDeadlines {
+            head: attempt::try_deadline(ctx, attempt::is_repeatable(session, ctx)),
+            end: ctx.deadline(),
+        };
+        let own = slots.take(address, peer.group_key, deadlines);
         peer.group_key = own.group();
         peer.options.custom_l4 = Some(Arc::new(own.connector(config.connect_timeout)));
         slot = Some(own);
@@ -113,6 +118,11 @@ pub(super) async fn choose(
     // The body is read from now on, or again; what was waited for until now was not the client.
     ctx.body_at = ctx.attempts.started;
     Ok(peer)
+}
+
+/// A connection may be one for several requests at a time, so it has the deadline of none.
+fn speaks_http2(config: &UpstreamConfig) -> bool {
+    config.http2 || config.tls.as_ref().is_some_and(|tls| tls.http2)
 }
 
 /// Until the deadline of the whole request. A WebSocket has none once it is open.

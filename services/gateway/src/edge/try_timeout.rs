@@ -1,8 +1,9 @@
-//! The time-out of one attempt on the general path.
+//! The time-outs of one attempt, and of the whole request, on the general path.
 //!
 //! pingora has one time-out for every read of a response, and it cannot be changed once the head is
-//! there. So the socket of an upstream with `try_timeout_ms` has a deadline of its own, which the request
-//! that uses the connection sets and removes. pingora decides which connection a request gets; to know
+//! there. So the socket of an upstream with `try_timeout_ms`, and of a request with
+//! `request_timeout_seconds`, has deadlines of its own, which the request that uses the connection sets
+//! and removes. pingora decides which connection a request gets; to know
 //! it, each connection has a slot, which is the group of its own in pingora's pool.
 
 use std::{
@@ -62,8 +63,26 @@ pub(super) struct TrySlot {
 
 #[derive(Debug, Default)]
 struct SlotState {
-    deadline: Option<Instant>,
-    expired: bool,
+    /// Of the head of the response.
+    head: Option<Instant>,
+    /// Of the whole request.
+    end: Option<Instant>,
+    expired: Option<Expired>,
+}
+
+/// Which deadline has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    /// Another replica may be asked.
+    Attempt,
+    Request,
+}
+
+/// The deadlines of an attempt; `None`: there is none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TryDeadlines {
+    pub(super) head: Option<std::time::Instant>,
+    pub(super) end: Option<std::time::Instant>,
 }
 
 /// A slot while an attempt uses it.
@@ -90,7 +109,7 @@ impl TrySlots {
         self: &Arc<Self>,
         address: SocketAddr,
         tls: u64,
-        deadline: Option<std::time::Instant>,
+        deadlines: TryDeadlines,
     ) -> TryLease {
         let key = (address, tls);
         let free = self.free().get_mut(&key).and_then(Vec::pop);
@@ -100,7 +119,11 @@ impl TrySlots {
                 state: Mutex::default(),
             })
         });
-        slot.state().deadline = deadline.map(Instant::from_std);
+        *slot.state() = SlotState {
+            head: deadlines.head.map(Instant::from_std),
+            end: deadlines.end.map(Instant::from_std),
+            expired: None,
+        };
         TryLease {
             slots: Arc::clone(self),
             key,
@@ -129,12 +152,12 @@ impl TryLease {
     /// The response has begun. `false`: too late.
     pub(super) fn answered(&self) -> bool {
         let mut state = self.slot.state();
-        state.deadline = None;
-        !state.expired
+        state.head = None;
+        state.expired.is_none()
     }
 
-    /// The deadline has passed without a response.
-    pub(super) fn has_expired(&self) -> bool {
+    /// The deadline that has passed.
+    pub(super) fn expired(&self) -> Option<Expired> {
         self.slot.state().expired
     }
 }
@@ -159,7 +182,16 @@ impl TrySlot {
     }
 }
 
-/// Connects to an upstream with `try_timeout_ms`.
+impl SlotState {
+    /// The earlier deadline.
+    fn next(&self) -> Option<(Instant, Expired)> {
+        let head = self.head.map(|head| (head, Expired::Attempt));
+        let end = self.end.map(|end| (end, Expired::Request));
+        head.into_iter().chain(end).min_by_key(|(at, _)| *at)
+    }
+}
+
+/// Connects to an upstream with such deadlines.
 #[derive(Debug)]
 pub(super) struct TryConnector {
     connect_timeout: Duration,
@@ -186,9 +218,9 @@ struct TrySocket {
 }
 
 impl TrySocket {
-    /// Ready if the deadline of the request has passed.
+    /// Ready if a deadline of the request has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.slot.state().deadline else {
+        let Some((deadline, _)) = self.slot.state().next() else {
             return Poll::Pending;
         };
         if self.sleep.deadline() != deadline {
@@ -196,11 +228,15 @@ impl TrySocket {
         }
         ready!(self.sleep.as_mut().poll(cx));
         let mut state = self.slot.state();
-        // The response may have begun meanwhile.
-        if state.deadline != Some(deadline) {
-            return Poll::Pending;
+        match state.next() {
+            Some((next, what)) if next <= deadline => state.expired = Some(what),
+            // The response has begun meanwhile.
+            _ => {
+                drop(state);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
-        state.expired = true;
         Poll::Ready(())
     }
 }

@@ -326,14 +326,9 @@ fn cache_steps(route: &Route, parts: &ChainParts<'_>) -> impl Iterator<Item = St
     let cache = route.cache.and_then(|index| parts.caches.get(index));
     let cache = cache.map(|cache| {
         let metrics = CacheMetrics::new(parts.metrics, &cache.settings.name);
-        let of_route = (Arc::clone(&route.name), route.direct);
         let clock = parts.clock.clone();
-        Step::Cache(ResponseCache::new(
-            Arc::clone(cache),
-            of_route,
-            clock,
-            metrics,
-        ))
+        let cache = Arc::clone(cache);
+        Step::Cache(ResponseCache::new(cache, route, clock, metrics))
     });
     invalidator.into_iter().chain(cache)
 }

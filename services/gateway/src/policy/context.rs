@@ -6,7 +6,10 @@ use http::{HeaderName, HeaderValue};
 use quartet_auth::jwt::Claims;
 
 pub(super) use super::flow::{Edit, Flow, ResponseHead, Verdict};
-use super::{compression::Encoder, decoder::Decoder, fetch::CacheAccess, grpc_web::GrpcWeb};
+use super::{
+    access_end::AccessSpan, compression::Encoder, decoder::Decoder, fetch::CacheAccess,
+    grpc_web::GrpcWeb,
+};
 use crate::{
     reply::GatewayResponse,
     request::is_visible,
@@ -21,6 +24,8 @@ static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 pub(crate) struct PolicyContext {
     /// The claims of the verified access token. They name the caller to the upstream.
     pub(crate) caller: Option<Arc<Claims>>,
+    /// Of a WebSocket that a token has opened.
+    pub(crate) access: Option<Box<AccessSpan>>,
     /// Applied in this order, after what is untrusted was removed and the caller named.
     pub(crate) edits: Vec<Edit>,
     /// The client's connection is encrypted, by what a trusted proxy says too.

@@ -5,6 +5,7 @@
 //! any response. What they change about the request is data ([`Edit`]), applied once when the
 //! upstream's request is written. A route has a [`Chain`] of those that it needs.
 
+mod access_end;
 mod auth;
 mod body_limit;
 mod cache;
@@ -38,6 +39,7 @@ mod shares;
 mod split;
 mod upgrade;
 
+pub(crate) use access_end::AccessEnd;
 pub(crate) use auth::{AccessParts, SessionCheck};
 pub(crate) use chain::{Chain, ChainParts};
 pub(crate) use claim_headers::ClaimNames;

@@ -4,6 +4,7 @@
 //! that is away for a while loses nothing: it continues where it was.
 
 pub(crate) mod follow;
+pub(crate) mod open;
 
 use std::{
     collections::HashMap,
@@ -17,6 +18,8 @@ use std::{
 use arc_swap::ArcSwap;
 use quartet_common::clock::Clock;
 
+use open::{OpenSessions, SessionEnd};
+
 /// With the time after which none of its tokens is valid any more, in seconds since 1970.
 type Sessions = HashMap<Box<str>, i64>;
 
@@ -29,6 +32,7 @@ pub(crate) struct Revocations {
     read_at: AtomicU64,
     /// Replaced as a whole, so that a look-up never waits.
     sessions: ArcSwap<Sessions>,
+    open: OpenSessions,
 }
 
 /// There are more sessions than may be remembered.
@@ -46,11 +50,17 @@ impl Revocations {
             started: Instant::now(),
             read_at: AtomicU64::new(NEVER),
             sessions: ArcSwap::default(),
+            open: OpenSessions::default(),
         })
     }
 
     pub(crate) fn is_revoked(&self, session: &str) -> bool {
         self.sessions.load().contains_key(session)
+    }
+
+    /// Ready when the session has ended.
+    pub(crate) fn session_end(self: &Arc<Self>, session: &str) -> SessionEnd {
+        SessionEnd::of(self, session)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -90,6 +100,7 @@ impl Revocations {
         if !has_expired && new.iter().all(is_known) {
             return Ok(());
         }
+        let ended: Vec<Box<str>> = new.iter().map(|(session, _)| session.clone()).collect();
         let mut sessions = Sessions::clone(&known);
         sessions.extend(new);
         sessions.retain(|_, until| *until >= now);
@@ -97,6 +108,7 @@ impl Revocations {
             return Err(TooMany(max));
         }
         self.sessions.store(Arc::new(sessions));
+        self.open.end(ended.iter().map(|session| &**session));
         Ok(())
     }
 }

@@ -68,6 +68,8 @@ mod routing;
 mod spelling;
 #[path = "../it/splits.rs"]
 mod splits;
+#[path = "../it/status.rs"]
+mod status;
 #[path = "../it/streams.rs"]
 mod streams;
 #[path = "../it/support/mod.rs"]
@@ -78,7 +80,9 @@ mod tls;
 mod upstream_responses;
 
 /// They start no gateway, or one for each path, or use what the direct path does not know.
-const ONCE: [&str; 7] = [
+const ONCE: [&str; 9] = [
+    "admin_access",
+    "admin_reload",
     "examples",
     "grpc",
     "hops",

@@ -13,19 +13,26 @@ fn imports_point_downward() {
             ],
             [
                 "admin",
-                "state cache config explain policy upstream request routing reply error",
+                "state status cache config admin_access reloads snapshot explain policy upstream request routing reply error",
                 "pingora",
             ],
             [
                 "background",
-                "state config policy upstream metrics revocations",
+                "state config policy upstream metrics revocations reloads",
                 "pingora axum",
             ],
             [
                 "state",
-                "pages snapshot policy upstream config metrics listener refusals pulse revocations",
+                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads",
                 "pingora axum",
             ],
+            [
+                "top",
+                "status upstream config listener reloads",
+                "pingora axum",
+            ],
+            ["status", "reloads", "pingora axum"],
+            ["reloads", "", "pingora axum"],
             [
                 "pages",
                 "snapshot upstream config routing request reply error",
@@ -34,7 +41,7 @@ fn imports_point_downward() {
             ["explain", "snapshot policy routing request", "pingora axum"],
             [
                 "snapshot",
-                "policy cache upstream config routing metrics error revocations",
+                "admin_access policy cache upstream config routing metrics error revocations",
                 "pingora axum",
             ],
             [
@@ -42,6 +49,7 @@ fn imports_point_downward() {
                 "cache config routing request upstream metrics reply error fuzz revocations",
                 "pingora axum",
             ],
+            ["admin_access", "config", "pingora axum"],
             ["metrics", "upstream", "pingora axum"],
             ["revocations", "config", "pingora axum"],
             ["upstream", "config request", "pingora axum"],

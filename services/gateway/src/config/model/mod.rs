@@ -1,5 +1,6 @@
 //! The configuration as written. `default.toml` documents each setting.
 
+mod admin;
 mod caches;
 mod compression;
 mod guards;
@@ -22,6 +23,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use quartet_common::config::{Telemetry, empty_as_none};
 use serde::Deserialize;
 
+pub(crate) use admin::Admin;
 pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
 pub(crate) use compression::{Compress, Compression};
 pub(crate) use guards::{
@@ -39,7 +41,7 @@ pub(crate) use routes::{Condition, Route, RouteDefaults};
 pub(crate) use server::{ClientHeader, Listen, Server};
 pub(crate) use split::Sticky;
 pub(crate) use token_place::TokenPlace;
-pub(crate) use upstreams::{Address, Balance, Upstream};
+pub(crate) use upstreams::{Address, Balance, PrivateKey, Upstream};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +50,7 @@ pub(crate) struct Model {
     #[serde(rename = "shipped_routes")]
     _shipped_routes: bool,
     pub(crate) server: Server,
+    pub(crate) admin: Admin,
     pub(crate) discovery: Discovery,
     pub(crate) documents: Documents,
     pub(crate) jwt: Issuer,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use quartet_common::config::networks;
+use quartet_common::config::{empty_as_none, networks};
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) struct Server {
     pub(crate) http2: bool,
     pub(crate) max_http2_streams: u32,
     pub(crate) admin_listen: SocketAddr,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub(crate) probe_listen: Option<SocketAddr>,
     pub(crate) threads: usize,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_client: usize,

@@ -27,7 +27,7 @@ use crate::{
         rate_limit::{LocalCounter, NamedLimit, SharedCounter},
     },
     revocations::Revocations,
-    routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
+    routing::{Auth, MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
     upstream::{AddressLookup, HealthState, Mirror, REFUSALS, Upstream},
 };
 
@@ -267,15 +267,25 @@ impl Snapshot {
 
     /// Fetches the keys that verify tokens for the first time, so that the first request finds them.
     pub(crate) fn fetch_keys(&self) {
-        for verifier in &self.verifiers {
+        for (_, verifier) in self.needed_issuers() {
             verifier.prefetch_once();
         }
     }
 
+    /// Those that some route accepts: without a route for its tokens, no one misses the keys of an issuer.
+    fn needed_issuers(&self) -> impl Iterator<Item = (&IssuerConfig, &JwtVerifier)> {
+        let routes = self.config.routes.routes();
+        let accepts = |route: &Route, index: &usize| {
+            route.auth != Auth::Public && route.access.issuers.contains(index)
+        };
+        let all = self.config.issuers.iter().zip(&self.verifiers).enumerate();
+        all.filter(move |(index, _)| routes.iter().any(|route| accepts(route, index)))
+            .map(|(_, issuer)| issuer)
+    }
+
     /// What is wrong with the keys that verify tokens. Missing ones are fetched.
     pub(crate) fn key_notices(&self) -> Vec<String> {
-        let all = self.config.issuers.iter().zip(&self.verifiers);
-        let notices = all.flat_map(|(issuer, verifier)| {
+        let notices = self.needed_issuers().flat_map(|(issuer, verifier)| {
             let notices = verifier.notices().into_iter();
             notices.map(|notice| {
                 if issuer.is_default() {

@@ -73,6 +73,12 @@ impl PolicyContext {
         self.deferred.take().map_or(Flow::Continue, Flow::Reply)
     }
 
+    /// The upstream gets a request body of another length than the client has sent.
+    pub(crate) fn decodes(&self) -> bool {
+        let call = self.grpc_web.as_ref();
+        self.decoder.is_some() || call.is_some_and(|call| call.decodes())
+    }
+
     /// The body is sent, and counted, again.
     pub(crate) fn restart_body(&mut self) {
         self.body_bytes = 0;

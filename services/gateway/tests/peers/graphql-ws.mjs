@@ -12,6 +12,7 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { startGateway } from './gateway.mjs'
 
 const EVENTS = 500
+const IDLE_SECONDS = 2
 const schema = buildSchema(`
   type Query { hello: String, large(size: Int!): String }
   type Subscription { events(count: Int!): Int, endless: Int }
@@ -33,7 +34,8 @@ const roots = {
 
 const http = createServer()
 const sockets = new WebSocketServer({ server: http, path: '/graphql' })
-useServer({ schema, roots, onConnect: ({ connectionParams }) => connectionParams?.token === 'good' }, sockets)
+const NEVER_MS = 60_000
+useServer({ schema, roots, connectionInitWaitTimeout: NEVER_MS, onConnect: ({ connectionParams }) => connectionParams?.token === 'good' }, sockets)
 await new Promise(resolve => http.listen(0, '127.0.0.1', resolve))
 
 async function take (client, query, variables) {
@@ -58,6 +60,7 @@ paths = ["/graphql"]
 upstream = "origin"
 auth = "public"
 upgrade = true
+stream_timeout_seconds = ${IDLE_SECONDS}
 `)
   const url = `ws://127.0.0.1:${gateway.port}/graphql`
   try {
@@ -84,7 +87,22 @@ upgrade = true
       other.on('error', () => {})
     })
     assert.ok([1006, 4406].includes(code), `closed with ${code}`)
-    console.log(`${direct ? 'direct' : 'general'} path: queries, ${3 * EVENTS} events, pings, close codes pass`)
+
+    // Pings of WebSocket itself pass and keep it open; silence ends it.
+    const pinging = new WebSocket(url, 'graphql-transport-ws')
+    await new Promise(resolve => pinging.on('open', resolve))
+    let answered = 0
+    pinging.on('pong', () => { answered++ })
+    const interval = setInterval(() => pinging.ping(), 200)
+    await new Promise(resolve => setTimeout(resolve, 2 * IDLE_SECONDS * 1000))
+    clearInterval(interval)
+    assert.equal(pinging.readyState, WebSocket.OPEN)
+    assert.ok(answered > 5, `${answered} pongs`)
+    const silent = Date.now()
+    await new Promise(resolve => pinging.on('close', resolve))
+    const seconds = (Date.now() - silent) / 1000
+    assert.ok(seconds > IDLE_SECONDS / 2 && seconds < IDLE_SECONDS * 4, `closed after ${seconds} s of silence`)
+    console.log(`${direct ? 'direct' : 'general'} path: queries, ${3 * EVENTS} events, pings, close codes, idle limit pass`)
   } finally {
     gateway.stop()
   }

@@ -3,7 +3,7 @@
 //! The exposition format is the only way to read a histogram of the library, so it is written and read
 //! again: nothing is added to what a request costs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
@@ -38,7 +38,7 @@ impl Metrics {
 
     /// Requests in flight.
     pub fn active(&self) -> i64 {
-        let gauges = self.active_by_method.iter().filter_map(|gauge| gauge.get());
+        let gauges = self.active_by_method.iter().filter_map(OnceLock::get);
         gauges
             .map(prometheus_client::metrics::gauge::Gauge::get)
             .sum()

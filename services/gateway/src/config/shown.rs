@@ -60,8 +60,8 @@ fn canonical(value: &serde_json::Value) -> String {
             let mut fields: Vec<_> = fields.iter().collect();
             fields.sort_by_key(|(name, _)| name.as_str());
             let fields = fields.into_iter();
-            let fields = fields.map(|(name, value)| format!("{name:?}:{},", canonical(value)));
-            format!("{{{}}}", fields.collect::<String>())
+            let fields = fields.map(|(name, value)| format!("{name:?}:{}", canonical(value)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
         }
         other => other.to_string(),
     }

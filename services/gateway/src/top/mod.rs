@@ -103,13 +103,13 @@ fn watch(
             }
             due = Instant::now() + interval;
         }
-        let size = terminal.size();
+        let size = Terminal::size();
         if (is_due || drawn != Some((size, first_line)))
             && let Some(view) = samples.view(error.as_deref())
         {
             let lines = view.lines(Some(size.0), has_color());
             first_line = first_line.min(lines.len().saturating_sub(size.1));
-            terminal.draw(lines.get(first_line..).unwrap_or_default(), size.1)?;
+            Terminal::draw(lines.get(first_line..).unwrap_or_default(), size.1)?;
             drawn = Some((size, first_line));
         }
         match terminal.key(TICK)? {

@@ -51,7 +51,7 @@ impl Terminal {
     }
 
     /// Columns and lines, as they are now.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(super) fn size() -> (usize, usize) {
         let size = tcgetwinsize(stdout()).ok();
         let size = size.map(|size| (usize::from(size.ws_col), usize::from(size.ws_row)));
         size.filter(|size| size.0 > 0 && size.1 > 0)
@@ -59,7 +59,7 @@ impl Terminal {
     }
 
     /// Shows the first `height` of these lines, in place of those before.
-    pub(super) fn draw(&mut self, lines: &[String], height: usize) -> io::Result<()> {
+    pub(super) fn draw(lines: &[String], height: usize) -> io::Result<()> {
         let mut text = String::from("\u{1b}[H");
         for (at, line) in lines.iter().take(height).enumerate() {
             if at > 0 {

@@ -323,81 +323,88 @@ async fn probes_and_metrics_alone_are_at_their_own_listener() {
     assert_eq!(client().get(metrics).send().await.unwrap().status(), 401);
 }
 
+const DRAIN: (&str, &str) = ("POST", "/upstreams/{name}/replicas/{address}/drain");
+
+/// What a browser or program sends, and whether it is refused. `OWN` stands for the listener.
+const SENDERS: [((&str, &str), &[(&str, &str)], bool); 17] = [
+    (DRAIN, &[], false),
+    (DRAIN, &[("origin", "http://OWN")], false),
+    (
+        DRAIN,
+        &[("sec-fetch-site", "same-origin"), ("origin", "http://OWN")],
+        false,
+    ),
+    (DRAIN, &[("origin", "https://example.org")], true),
+    (DRAIN, &[("origin", "null")], true),
+    (DRAIN, &[("sec-fetch-site", "cross-site")], true),
+    (
+        DRAIN,
+        &[("sec-fetch-site", "same-site"), ("origin", "http://OWN")],
+        true,
+    ),
+    (
+        DRAIN,
+        &[
+            ("host", "attacker.example.org"),
+            ("origin", "http://attacker.example.org"),
+        ],
+        true,
+    ),
+    (
+        DRAIN,
+        &[
+            ("host", "attacker.example.org"),
+            ("sec-fetch-site", "same-origin"),
+        ],
+        true,
+    ),
+    (
+        ("GET", "/config"),
+        &[("host", "attacker.example.org")],
+        true,
+    ),
+    (
+        ("GET", "/metrics"),
+        &[("host", "attacker.example.org")],
+        true,
+    ),
+    (("GET", "/"), &[("host", "attacker.example.org")], true),
+    (
+        ("GET", "/config"),
+        &[
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "no-cors"),
+        ],
+        true,
+    ),
+    (("GET", "/config"), &[("host", "localhost:1")], false),
+    (
+        ("GET", "/"),
+        &[
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+        ],
+        false,
+    ),
+    (("GET", "/ready"), &[("host", "gateway.internal")], false),
+    (("GET", "/config"), &[("host", "OWN")], false),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_sites_and_names_are_refused() {
     let replica = serve(echo()).await;
     let gateway = Gateway::start(&upstream(&[replica])).await;
-    let host = &*gateway.admin.to_string();
-    let own = &*format!("http://{host}");
-    let drain = ("POST", "/upstreams/{name}/replicas/{address}/drain");
-    for (what, headers, status) in [
-        (drain, &[][..], 204),
-        (drain, &[("origin", own)], 204),
-        (
-            drain,
-            &[("sec-fetch-site", "same-origin"), ("origin", own)],
-            204,
-        ),
-        (drain, &[("origin", "https://example.org")], 403),
-        (drain, &[("origin", "null")], 403),
-        (drain, &[("sec-fetch-site", "cross-site")], 403),
-        (
-            drain,
-            &[("sec-fetch-site", "same-site"), ("origin", own)],
-            403,
-        ),
-        (
-            drain,
-            &[
-                ("host", "attacker.example.org"),
-                ("origin", "http://attacker.example.org"),
-            ],
-            403,
-        ),
-        (
-            drain,
-            &[
-                ("host", "attacker.example.org"),
-                ("sec-fetch-site", "same-origin"),
-            ],
-            403,
-        ),
-        (("GET", "/config"), &[("host", "attacker.example.org")], 403),
-        (
-            ("GET", "/metrics"),
-            &[("host", "attacker.example.org")],
-            403,
-        ),
-        (("GET", "/"), &[("host", "attacker.example.org")], 403),
-        (
-            ("GET", "/config"),
-            &[
-                ("sec-fetch-site", "cross-site"),
-                ("sec-fetch-mode", "no-cors"),
-            ],
-            403,
-        ),
-        (("GET", "/config"), &[("host", "localhost:1")], 200),
-        (
-            ("GET", "/"),
-            &[
-                ("sec-fetch-site", "cross-site"),
-                ("sec-fetch-mode", "navigate"),
-            ],
-            200,
-        ),
-        (("GET", "/ready"), &[("host", "gateway.internal")], 200),
-        (("GET", "/config"), &[("host", host)], 200),
-    ] {
-        let mut request = operation(&client(), own, what, replica);
+    let own = gateway.admin.to_string();
+    for (what, headers, is_refused) in SENDERS {
+        let mut request = operation(&client(), &format!("http://{own}"), what, replica);
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            request = request.header(*name, value.replace("OWN", &own));
         }
         let response = request.send().await.unwrap();
-        if status == 403 {
+        if is_refused {
             problem_body(response, 403, "cross_site_request").await;
         } else {
-            assert_eq!(response.status(), status, "{what:?} {headers:?}");
+            assert!(response.status().is_success(), "{what:?} {headers:?}");
         }
     }
 }

@@ -165,7 +165,10 @@ mod tests {
                 "Application/gRPC-Web-Text+proto; a=b",
                 Some((true, "application/grpc+proto; a=b")),
             ),
-            ("application/grpc-web-text", Some((true, "application/grpc"))),
+            (
+                "application/grpc-web-text",
+                Some((true, "application/grpc")),
+            ),
             ("application/grpc", None),
             ("application/grpc+proto", None),
             ("application/grpc-website", None),

@@ -12,7 +12,7 @@ use crate::metrics::{DURATION_BUCKETS_SECONDS, Metrics};
 /// Requests to one route since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteTraffic {
-    /// Completed requests, WebSockets included.
+    /// Completed requests, also those of WebSocket.
     pub requests: u64,
     /// Of these, those with a status from 400 to 499.
     pub client_errors: u64,

@@ -1,6 +1,10 @@
 //! Shared by every thread: the snapshot in force, and what outlives it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use quartet_common::{
@@ -26,6 +30,10 @@ use crate::{
     snapshot::{Snapshot, SnapshotContext},
     upstream::Pool,
 };
+
+/// A new process is not ready without the documents that its routes validate against; after this time, it
+/// is: a service that is away must not keep the gateway from serving the others.
+const DOCUMENTS_WAIT: Duration = Duration::from_secs(10);
 
 /// The state of the process.
 #[derive(Debug)]
@@ -85,6 +93,8 @@ impl State {
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let (current, verifying) = (Arc::clone(&snapshot), Arc::clone(&snapshot));
         let counting = Arc::clone(&snapshot);
+        let (documenting, noticing) = (Arc::clone(&snapshot), Arc::clone(&snapshot));
+        let began = Instant::now();
         let (following, feed) = (Arc::clone(&snapshot), Arc::clone(&revocations));
         let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
         let monitor = jobs.monitor();
@@ -99,6 +109,16 @@ impl State {
                 let result = current.load().check_ready();
                 async move { result }
             })
+            .check("documents", move || {
+                let is_new = began.elapsed() < DOCUMENTS_WAIT;
+                let missing = if is_new {
+                    documenting.load().document_notices()
+                } else {
+                    Vec::new()
+                };
+                async move { missing.into_iter().next().map_or(Ok(()), Err) }
+            })
+            .notice("documents", move || noticing.load().document_notices())
             .notice("keys", move || verifying.load().key_notices())
             .notice("rate_limit_store", move || {
                 counting.load().limit_store_notices()

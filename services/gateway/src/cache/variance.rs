@@ -166,7 +166,12 @@ mod tests {
         }
         check("x", &[("x", "\"a, b\"")], &[("x", "\"a,b\"")], false);
         check("x", &[("x", "a, b")], &[("x", "a"), ("x", "b")], false);
-        check("x", &[("x", "a"), ("x", "b")], &[("x", "a"), ("x", "b")], true);
+        check(
+            "x",
+            &[("x", "a"), ("x", "b")],
+            &[("x", "a"), ("x", "b")],
+            true,
+        );
         check("x", &[("x", "a")], &[("x", "A")], false);
         check("x", &[], &[], true);
         check("x", &[], &[("x", "")], false);
@@ -196,6 +201,11 @@ mod tests {
             &[("cookie", "a=1"), ("cookie", "b=2")],
             true,
         );
-        check("cookie", &[("cookie", "a=1; b=2")], &[("cookie", "a=1;b=2")], false);
+        check(
+            "cookie",
+            &[("cookie", "a=1; b=2")],
+            &[("cookie", "a=1;b=2")],
+            false,
+        );
     }
 }

@@ -206,17 +206,21 @@ mod tests {
         let mut lent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut upstream, _) = listener.accept().unwrap();
         let socket = lent.as_raw_fd();
-        assert!(check_idle(true, socket, None).is_ok());
+        let peer = HttpPeer::new("127.0.0.1:1", false, String::new());
+        assert!(check_idle((&peer, true), socket, None).is_ok());
         upstream.write_all(b"surplus").unwrap();
         // Blocks until the bytes are there.
         lent.peek(&mut [0]).unwrap();
-        assert!(check_idle(true, socket, None).is_err());
-        assert!(check_idle(false, socket, None).is_ok(), "it is new");
+        assert!(check_idle((&peer, true), socket, None).is_err());
+        assert!(
+            check_idle((&peer, false), socket, None).is_ok(),
+            "it is new"
+        );
         lent.read_exact(&mut [0; 7]).unwrap();
-        assert!(check_idle(true, socket, None).is_ok());
+        assert!(check_idle((&peer, true), socket, None).is_ok());
         drop(upstream);
         lent.peek(&mut [0]).unwrap();
-        assert!(check_idle(true, socket, None).is_err());
+        assert!(check_idle((&peer, true), socket, None).is_err());
     }
 
     #[test]

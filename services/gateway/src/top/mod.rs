@@ -74,7 +74,7 @@ pub(crate) fn top(sources: &Sources, options: &TopOptions) -> anyhow::Result<()>
     watch(&client, &runtime, samples, options.interval)
 }
 
-/// https://no-color.org, and not into files.
+/// <https://no-color.org>, and not into files.
 fn has_color() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !refused && io::stdout().is_terminal()

@@ -170,6 +170,9 @@ async fn a_late_head_leaves_no_more_time_for_the_body() {
         read.expect("the connection is closed").unwrap();
         let took = started.elapsed();
         assert!(bytes.starts_with(b"HTTP/1.1 200 "));
-        assert!(took > LATE && took < LATE + Duration::from_secs(2), "{took:?}");
+        assert!(
+            took > LATE && took < LATE + Duration::from_secs(2),
+            "{took:?}"
+        );
     }
 }

@@ -500,7 +500,11 @@ async fn a_client_keeps_its_connection_when_a_stored_response_is_sent() {
         // Revalidated with 304, and then in place of a failure.
         origin.fails.store(round == 2, Ordering::Relaxed);
         let response = ask(&format!("{REPLY}: {stale}\r\n")).await;
-        assert_eq!((response.status, &*response.body), (200, "1"), "{round}: {response:?}");
+        assert_eq!(
+            (response.status, &*response.body),
+            (200, "1"),
+            "{round}: {response:?}"
+        );
         assert!(!response.head.contains("connection: close"), "{response:?}");
     }
     let last = ask("connection: close\r\n").await;
@@ -518,10 +522,18 @@ async fn a_compressed_response_is_revalidated_while_it_is_sent() {
         "cache-control: max-age=5, stale-while-revalidate=60|age: 9|content-type: text/plain|body: {text}"
     );
     let next = "cache-control: max-age=50";
-    let encoded = |reply: &str| [(REPLY, reply.to_owned()), ("accept-encoding", "gzip".to_owned())];
+    let encoded = |reply: &str| {
+        [
+            (REPLY, reply.to_owned()),
+            ("accept-encoding", "gzip".to_owned()),
+        ]
+    };
     let ask = async |reply: &str| {
         let headers = encoded(reply);
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
         send(&gateway, "GET", "/a", &headers).await
     };
     let first = ask(&stale).await;
@@ -537,6 +549,8 @@ async fn a_compressed_response_is_revalidated_while_it_is_sent() {
     assert_eq!(origin.count(), 2, "no one but the gateway has asked");
     // It is no request of a client: it has no line in the log.
     let lines = gateway.lines();
-    let asked = lines.iter().filter(|line| line["path"] == "/a" && line["upstream"].is_string());
+    let asked = lines
+        .iter()
+        .filter(|line| line["path"] == "/a" && line["upstream"].is_string());
     assert_eq!(asked.count(), 1);
 }

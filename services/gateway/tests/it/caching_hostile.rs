@@ -9,7 +9,9 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::support::{Gateway, Origin, REPLY, client, eventually, exchange, route, serve, upstream};
+use crate::support::{
+    Gateway, Origin, REPLY, client, eventually, exchange, route, serve, upstream,
+};
 
 async fn start(origin: &Origin, cache: &str) -> Gateway {
     let settings = [
@@ -134,9 +136,20 @@ async fn responses_for_one_origin_are_for_that_origin() {
         assert!(!ask(&gateway, "/a", &of(page)).await.0, "{page}");
         assert!(ask(&gateway, "/a", &of(page)).await.0, "{page}");
     }
-    let any = (REPLY, "cache-control: max-age=60|access-control-allow-origin: *");
-    assert!(!ask(&gateway, "/b", &[any, ("origin", "https://a.example")]).await.0);
-    assert!(ask(&gateway, "/b", &[any, ("origin", "https://b.example")]).await.0);
+    let any = (
+        REPLY,
+        "cache-control: max-age=60|access-control-allow-origin: *",
+    );
+    assert!(
+        !ask(&gateway, "/b", &[any, ("origin", "https://a.example")])
+            .await
+            .0
+    );
+    assert!(
+        ask(&gateway, "/b", &[any, ("origin", "https://b.example")])
+            .await
+            .0
+    );
 }
 
 /// A client that the upstream refuses does not take the response away from others.
@@ -215,7 +228,10 @@ async fn headers_that_are_taken_away_do_not_part_responses() {
         let seen = origin.seen().pop().unwrap();
         assert_eq!(seen.headers[name], "1");
         let again = exchange(gateway.public, request("keep-alive, close").as_bytes()).await;
-        assert_eq!((&*again.body, again.head.contains("quartet; hit")), (&*sent.body, true));
+        assert_eq!(
+            (&*again.body, again.head.contains("quartet; hit")),
+            (&*sent.body, true)
+        );
         // Nor is it answered from there.
         let taken = request(&format!("close, {name}"));
         let taken = exchange(gateway.public, taken.as_bytes()).await;

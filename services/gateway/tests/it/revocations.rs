@@ -290,7 +290,10 @@ async fn ends(socket: &mut Socket) -> Duration {
 /// The line of the request that opened a WebSocket says why it was closed.
 async fn is_logged(gateway: &Gateway, path: &str, error: &str) {
     let line = gateway.access_line(path).await;
-    assert_eq!((&line["status"], &line["error"]), (&json!(101), &json!(error)));
+    assert_eq!(
+        (&line["status"], &line["error"]),
+        (&json!(101), &json!(error))
+    );
 }
 
 async fn with_sockets(issuer: &Issuer, feed: SocketAddr) -> Gateway {
@@ -298,8 +301,14 @@ async fn with_sockets(issuer: &Issuer, feed: SocketAddr) -> Gateway {
     let text = text.replace("[jwt]\n", "[jwt]\nleeway_seconds = 1\n");
     let sockets = format!("[upstreams.w]\naddresses = [\"{}\"]\n", echo_socket().await);
     let ws = |name: &str| {
-        let route = route(name, &format!("/{name}"), "upgrade = true\nissuers = [\"jwt\", \"other\"]");
-        route.replace("\"public\"", "\"required\"").replace("\"u\"", "\"w\"")
+        let route = route(
+            name,
+            &format!("/{name}"),
+            "upgrade = true\nissuers = [\"jwt\", \"other\"]",
+        );
+        route
+            .replace("\"public\"", "\"required\"")
+            .replace("\"u\"", "\"w\"")
     };
     let routes = ["ended", "other", "kept", "short", "long"].map(ws).concat();
     Gateway::start(&[text, sockets, routes].concat()).await
@@ -327,7 +336,12 @@ async fn a_websocket_ends_with_the_session_of_its_token() {
     assert!(ends(&mut second).await < PROMISED);
     is_open(&mut other).await;
     is_open(&mut kept).await;
-    is_logged(&gateway, "/ended", "the session of the access token has ended").await;
+    is_logged(
+        &gateway,
+        "/ended",
+        "the session of the access token has ended",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -282,7 +282,11 @@ mod tests {
             ("https://inner.example", encrypted, Err(403)),
             ("https://inner.example", (true, None), Ok("a")),
         ] {
-            let lines = [("host", "inner.example"), ("origin", origin), ("cookie", "t=a")];
+            let lines = [
+                ("host", "inner.example"),
+                ("origin", origin),
+                ("cookie", "t=a"),
+            ];
             let result = read_behind(&["t"], &Method::POST, &lines, proxy);
             assert_eq!(result, expected.map(str::to_owned), "{origin} {proxy:?}");
         }

@@ -69,7 +69,7 @@ fn check_route(
     let parts = split.as_ref().and_then(Option::as_ref);
     let is_general = actions::is_general(action, parts, references);
     check_upgrade(&key, route, is_general, checker);
-    actions::check_grpc_web(&key, route, action, parts, references, checker);
+    actions::check_grpc_web(&key, route, (action, parts), references, checker);
     let access = access::check(&key, route, references.access, checker);
     let limits = check_limits(&key, route, references, checker);
     let compression = compression::check(&key, route, checker);

@@ -401,13 +401,11 @@ fn documents(
         .iter()
         .filter(|it| it.validate.is_on())
     {
-        match route.action {
-            RouteAction::Proxy(index) => wanted[index] = true,
-            _ => {
-                let parts = route.split.iter().flat_map(|split| &split.parts);
-                parts.for_each(|(index, _)| wanted[*index] = true);
-            }
+        if let RouteAction::Proxy(index) = route.action {
+            wanted[index] = true;
         }
+        let parts = route.split.iter().flat_map(|split| &split.parts);
+        parts.for_each(|(index, _)| wanted[*index] = true);
     }
     let slot = |(upstream, is_wanted): (&UpstreamConfig, bool)| {
         if !is_wanted {

@@ -91,38 +91,11 @@ impl State {
         };
         let snapshot = Snapshot::build(config, None, shared)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        let (current, verifying) = (Arc::clone(&snapshot), Arc::clone(&snapshot));
-        let counting = Arc::clone(&snapshot);
-        let (documenting, noticing) = (Arc::clone(&snapshot), Arc::clone(&snapshot));
-        let began = Instant::now();
         let (following, feed) = (Arc::clone(&snapshot), Arc::clone(&revocations));
         let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
         let monitor = jobs.monitor();
         let pulse = Pulse::new();
-        let heard = Arc::clone(&pulse);
-        let readiness = Readiness::new()
-            .check("public_threads", move || {
-                let result = heard.check();
-                async move { result }
-            })
-            .check("upstreams", move || {
-                let result = current.load().check_ready();
-                async move { result }
-            })
-            .check("documents", move || {
-                let is_new = began.elapsed() < DOCUMENTS_WAIT;
-                let missing = if is_new {
-                    documenting.load().document_notices()
-                } else {
-                    Vec::new()
-                };
-                async move { missing.into_iter().next().map_or(Ok(()), Err) }
-            })
-            .notice("documents", move || noticing.load().document_notices())
-            .notice("keys", move || verifying.load().key_notices())
-            .notice("rate_limit_store", move || {
-                counting.load().limit_store_notices()
-            })
+        let readiness = readiness(&snapshot, &pulse)
             .notice("revocations", move || following.load().feed_notices(&feed))
             .notice("jobs", move || monitor.notices());
         metrics.set_config_hash(None, &snapshot.load().config.hash);
@@ -217,4 +190,35 @@ impl State {
         }
         Ok(changed)
     }
+}
+
+/// What the configuration in force, and the threads, say about it.
+fn readiness(snapshot: &Arc<ArcSwap<Snapshot>>, pulse: &Arc<Pulse>) -> Readiness {
+    let of_snapshot = || Arc::clone(snapshot);
+    let (current, verifying, counting) = (of_snapshot(), of_snapshot(), of_snapshot());
+    let (documenting, noticing) = (of_snapshot(), of_snapshot());
+    let (heard, began) = (Arc::clone(pulse), Instant::now());
+    Readiness::new()
+        .check("public_threads", move || {
+            let result = heard.check();
+            async move { result }
+        })
+        .check("upstreams", move || {
+            let result = current.load().check_ready();
+            async move { result }
+        })
+        .check("documents", move || {
+            let is_new = began.elapsed() < DOCUMENTS_WAIT;
+            let missing = if is_new {
+                documenting.load().document_notices()
+            } else {
+                Vec::new()
+            };
+            async move { missing.into_iter().next().map_or(Ok(()), Err) }
+        })
+        .notice("documents", move || noticing.load().document_notices())
+        .notice("keys", move || verifying.load().key_notices())
+        .notice("rate_limit_store", move || {
+            counting.load().limit_store_notices()
+        })
 }

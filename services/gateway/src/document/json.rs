@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::validators::token;
+
 /// A value, and the pointer of the first member that repeats another one.
 #[derive(Debug, PartialEq)]
 pub(super) struct Parsed {
@@ -36,8 +38,8 @@ impl Node<'_> {
     }
 }
 
-fn token(name: &str) -> String {
-    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+fn step(name: &str) -> String {
+    format!("/{}", token(name))
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
@@ -101,9 +103,9 @@ impl<'de> Visitor<'de> for Node<'_> {
         while let Some(name) = members.next_key::<String>()? {
             let was_found = self.0.is_some();
             let value = members.next_value_seed(Node(self.0))?;
-            Node::within(self.0, was_found, || token(&name));
+            Node::within(self.0, was_found, || step(&name));
             if self.0.is_none() && found.contains_key(&name) {
-                *self.0 = Some(token(&name));
+                *self.0 = Some(step(&name));
             }
             found.insert(name, value);
         }

@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_document_before_counts_for_a_while() {
         let slot = slot(None).unwrap();
-        let (keep, start) = (Duration::from_secs(60), Instant::now());
+        let (keep, start) = (Duration::from_mins(1), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         let has = |path: &str| {
             let in_force = slot.load();

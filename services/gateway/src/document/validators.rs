@@ -3,7 +3,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use jsonschema::{Draft, PatternOptions, Registry, Resource, ValidationOptions, Validator};
+use jsonschema::{
+    Draft, PatternOptions, Registry, RegistryBuilder, Resource, ValidationOptions, Validator,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
@@ -60,7 +62,9 @@ impl PreparedDocument {
         let document = prepare(document, direction, formats);
         let resource = Resource::from_contents(document.clone());
         let registry = Registry::new().draft(Draft::Draft202012);
-        let registry = registry.add(URI, resource).and_then(|it| it.prepare());
+        let registry = registry
+            .add(URI, resource)
+            .and_then(RegistryBuilder::prepare);
         let registry = registry.map_err(|error| error.to_string())?;
         Ok(Self { document, registry })
     }

@@ -11,6 +11,8 @@ use jsonschema::{
 use quartet_common::problem::FieldError;
 use serde_json::Value;
 
+use super::validators::token;
+
 /// Of one request or response. More are of no use to anyone.
 pub(crate) const MAX_VIOLATIONS: usize = 32;
 /// Of a field in metrics and the log.
@@ -346,10 +348,12 @@ fn segments(error: &ValidationError<'_>) -> Vec<String> {
 
 /// RFC 6901.
 fn pointer(path: &[String]) -> String {
-    let tokens = path.iter();
-    tokens
-        .map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1")))
-        .collect()
+    let mut pointer = String::new();
+    for name in path {
+        pointer.push('/');
+        pointer.push_str(&token(name));
+    }
+    pointer
 }
 
 /// The path in names of the document.

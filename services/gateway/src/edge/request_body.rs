@@ -103,10 +103,11 @@ async fn read_part(session: &mut ServerSession, pause: Option<Duration>) -> Resu
     let pause = pause.unwrap_or(Duration::MAX);
     let part = tokio::time::timeout(pause, session.read_request_body()).await;
     let part = part.map_err(|_| Error::new_down(ErrorType::ReadTimedout))?;
-    part.map_err(|error| error.into_down())
+    part.map_err(Error::into_down)
 }
 
 /// The error of a body that a policy has refused.
+#[expect(clippy::unnecessary_box_returns, reason = "pingora boxes its errors")]
 fn refused(flow: Flow, ctx: &mut Ctx) -> Box<Error> {
     match flow {
         Flow::Reply(answer) => {

@@ -147,11 +147,10 @@ impl State {
         own.unwrap_or(self.snapshot.load().config.model.server.http2)
     }
 
-    /// Whether connections of the listener with this local address begin with a PROXY header.
-    pub(crate) fn expects_proxy_header(&self, local: SocketAddr) -> bool {
-        let mut listeners = self.listeners.iter();
-        let own = listeners.find(|listener| listener.accepts(local));
-        own.is_some_and(Listen::proxy_protocol)
+    /// Whether connections of the listener with this local address begin with a PROXY header. The address
+    /// is not asked for unless some do.
+    pub(crate) fn expects_proxy_header(&self, local: impl FnOnce() -> Option<SocketAddr>) -> bool {
+        Listen::any_expects_proxy_header(&self.listeners, local)
     }
 
     /// Puts a new configuration in force for requests that start from now on.
@@ -176,6 +175,7 @@ impl State {
         let next = Arc::new(next);
         self.snapshot.store(Arc::clone(&next));
         before.forget_removed(&next, &self.metrics);
+        before.retire_limit_store(&next);
         self.reloaded.notify_one();
         if !waiting.is_empty() {
             tracing::warn!(target: "quartet", settings = waiting.join(", "),

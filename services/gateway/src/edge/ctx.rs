@@ -136,6 +136,16 @@ pub(super) struct Attempts {
     pub(super) duration: Option<Duration>,
 }
 
+impl Attempts {
+    /// An attempt begins.
+    pub(super) fn begin(&mut self, lease: Lease, permit: Option<Permit>, now: Instant) {
+        self.permit = permit;
+        self.address = Some(lease.address);
+        self.current = Some(lease);
+        self.started = Some(now);
+    }
+}
+
 /// A problem as the access log shows it.
 pub(super) struct SentProblem {
     pub(super) code: &'static str,

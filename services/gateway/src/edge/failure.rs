@@ -1,6 +1,6 @@
 //! Failures: whether another replica is tried, and otherwise what the client receives.
 
-use std::io;
+use std::{io, time::Instant};
 
 use pingora::{
     Error, ErrorSource,
@@ -31,7 +31,7 @@ use crate::{error, reply::GatewayResponse, state::State};
     reason = "pingora passes errors in boxes"
 )]
 pub(super) fn while_proxying(
-    session: &Session,
+    session: &mut Session,
     ctx: &mut Ctx,
     state: &State,
     mut error: Box<Error>,
@@ -47,11 +47,12 @@ pub(super) fn while_proxying(
             "no response within the time-out of an attempt",
         )
         .into_up();
-        attempt::after_a_slow_try(ctx, state)
+        attempt::after_a_slow_try(ctx, state);
+        true
     } else if *error.esource() != ErrorSource::Upstream {
         false
     } else if matches!(error.etype(), ReadTimedout | WriteTimedout) {
-        attempt::note_silence(ctx);
+        note_timeout(session, ctx, error.etype());
         false
     } else if matches!(error.etype(), HTTPStatus(_)) {
         false
@@ -66,6 +67,18 @@ pub(super) fn while_proxying(
     }
     error.set_retry(retry);
     error
+}
+
+/// The replica was silent for too long, unless it was the client that was waited for.
+fn note_timeout(session: &mut Session, ctx: &Ctx, kind: &ErrorType) {
+    let is_sent = session.as_downstream_mut().is_body_done() || *kind == WriteTimedout;
+    if ctx.deadline().is_some_and(|end| end <= Instant::now()) {
+        if is_sent && ctx.head_after.is_none() {
+            attempt::note_deadline(ctx, pause(ctx));
+        }
+    } else if is_sent {
+        attempt::note_silence(ctx);
+    }
 }
 
 /// Sends a problem, unless the client has disconnected or a response has started.

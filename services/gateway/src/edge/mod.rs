@@ -15,6 +15,7 @@
 //!     2. request           route, policies, page of the gateway itself      -> reply
 //!     3. peer              a replica to try
 //!        attempt           which one, and whether another one follows, for the direct path too
+//!        departure         whether the client still waits for it
 //!        try_timeout       the time-out of one attempt
 //!     4. upstream_request  headers for the replica
 //!     5. request_body      counts the body as it arrives                    -> failure
@@ -46,6 +47,7 @@ mod client_stream;
 mod connection;
 mod ctx;
 mod date;
+mod departure;
 mod direct;
 mod downstream;
 mod failure;

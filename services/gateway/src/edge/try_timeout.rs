@@ -3,7 +3,8 @@
 //! pingora has one time-out for every read of a response, and it cannot be changed once the head is
 //! there. So the socket of an upstream with `try_timeout_ms` has a deadline of its own, which the request
 //! that uses the connection sets and removes. pingora decides which connection a request gets; to know
-//! it, each connection has a slot, which is the group of its own in pingora's pool.
+//! it, each connection has a slot, which is the group of its own in pingora's pool. Whether the attempt is
+//! given up is decided when its time is up: with no retry left, it has all the time that there is.
 
 use std::{
     collections::HashMap,
@@ -34,7 +35,10 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::tunnel::{connect, set_option};
+use super::{
+    attempt::SlowTry,
+    tunnel::{connect, set_option},
+};
 
 /// Slots that are kept for later requests to one address.
 const MAX_SLOTS: usize = 1_024;
@@ -63,6 +67,8 @@ pub(super) struct TrySlot {
 #[derive(Debug, Default)]
 struct SlotState {
     deadline: Option<Instant>,
+    /// What decides then.
+    slow: Option<SlowTry>,
     expired: bool,
 }
 
@@ -90,7 +96,7 @@ impl TrySlots {
         self: &Arc<Self>,
         address: SocketAddr,
         tls: u64,
-        deadline: Option<std::time::Instant>,
+        bound: Option<(std::time::Instant, SlowTry)>,
     ) -> TryLease {
         let key = (address, tls);
         let free = self.free().get_mut(&key).and_then(Vec::pop);
@@ -100,7 +106,12 @@ impl TrySlots {
                 state: Mutex::default(),
             })
         });
-        slot.state().deadline = deadline.map(Instant::from_std);
+        let (deadline, slow) = bound.unzip();
+        *slot.state() = SlotState {
+            deadline: deadline.map(Instant::from_std),
+            slow,
+            expired: false,
+        };
         TryLease {
             slots: Arc::clone(self),
             key,
@@ -200,8 +211,13 @@ impl TrySocket {
         if state.deadline != Some(deadline) {
             return Poll::Pending;
         }
-        state.expired = true;
-        Poll::Ready(())
+        state.deadline = None;
+        state.expired = state.slow.take().is_some_and(|slow| slow.is_given_up());
+        if state.expired {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 

@@ -208,6 +208,16 @@ impl Snapshot {
         }
     }
 
+    /// Lets the one who keeps the store of the rate limits know that `next` has another one.
+    pub(crate) fn retire_limit_store(&self, next: &Self) {
+        let other = next.shared_counter.as_ref();
+        if let Some(counter) = &self.shared_counter
+            && !other.is_some_and(|other| Arc::ptr_eq(counter, other))
+        {
+            counter.store.retire();
+        }
+    }
+
     /// # Errors
     /// When no upstream has an address.
     ///

@@ -60,13 +60,16 @@ pub(super) fn lookups(
     let discovery = &config.model.discovery;
     let lookups = config.lookups.iter().map(|lookup| {
         let mut before = previous.iter().flat_map(|snapshot| &snapshot.lookups);
-        let known = before.find(|known| known.serves(lookup, upstreams, discovery));
+        let before = before.find(|before| before.config.name == lookup.name);
+        let known = before.filter(|known| known.serves(lookup, upstreams, discovery));
         known.cloned().unwrap_or_else(|| {
+            let before = before.map(|before| &**before);
             let count = metrics.lookups(&lookup.name);
             Arc::new(AddressLookup::new(
                 lookup.clone(),
                 upstreams,
                 discovery,
+                before,
                 count,
             ))
         })
@@ -74,7 +77,7 @@ pub(super) fn lookups(
     lookups.collect()
 }
 
-/// With equal settings the one before, with its connection and what it knows.
+/// With equal settings the one before; with others of the same server, its connection stays.
 ///
 /// # Errors
 /// When no client can be built from the settings.
@@ -91,11 +94,13 @@ pub(super) fn shared_counter(
         let changed = previous.config.settings.changed_keys(&config.settings);
         !changed.iter().any(|key| key.starts_with(TABLE))
     };
-    let known = previous.filter(is_unchanged);
-    if let Some(known) = known.and_then(|previous| previous.shared_counter.clone()) {
-        return Ok(Some(known));
+    let before = previous.and_then(|previous| previous.shared_counter.as_ref());
+    if let Some(known) = before.filter(|_| previous.is_some_and(|it| is_unchanged(&it))) {
+        return Ok(Some(Arc::clone(known)));
     }
-    let counter = SharedCounter::new(store, shared.clock.clone(), shared.metrics);
+    let clock = shared.clock.clone();
+    let before = before.map(|before| &**before);
+    let counter = SharedCounter::new(store, clock, shared.metrics, before);
     let counter = counter.map_err(|error| ConfigError::invalid(TABLE, error.to_string()))?;
     Ok(Some(Arc::new(counter)))
 }

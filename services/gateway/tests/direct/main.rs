@@ -76,6 +76,8 @@ mod support;
 mod tls;
 #[path = "../it/upstream_responses.rs"]
 mod upstream_responses;
+#[path = "../it/waits.rs"]
+mod waits;
 
 /// They start no gateway, or one for each path, or use what the direct path does not know.
 const ONCE: [&str; 7] = [

@@ -45,3 +45,4 @@ mod streams;
 mod support;
 mod tls;
 mod upstream_responses;
+mod waits;

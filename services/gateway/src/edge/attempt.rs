@@ -79,22 +79,18 @@ pub(super) async fn next_replica(
     let refused = |problem| NotChosen::Refused(Box::new(problem));
     let deadline = ctx.deadline();
     let attempts = &mut ctx.attempts;
-    let upstream = attempts.upstream.clone();
+    let upstream = attempts.upstream.as_ref();
     let upstream = upstream.ok_or_else(|| refused(error::upstream_unreachable()))?;
-    let pause = attempts.pause.take();
     let is_first = attempts.started.is_none();
     // What may have to wait is boxed: it is rare, and other requests should not carry its state.
-    if let Some(pause) = pause {
-        let waited = wait(tokio::time::sleep(pause), deadline, client);
-        Box::pin(waited).await?;
+    if let Some(pause) = attempts.pause.take() {
+        let paused = wait(tokio::time::sleep(pause), deadline, client);
+        Box::pin(paused).await?;
     } else if is_first && upstream.gate.is_some() {
-        let entered = wait(
-            upstream.admit(attempts.key, Instant::now()),
-            deadline,
-            client,
-        );
-        let admitted = Box::pin(entered).await?;
-        let (lease, permit) = admitted.map_err(|why| refused(refusal(why, &upstream, state)))?;
+        let admitted = upstream.admit(attempts.key, Instant::now());
+        let admitted = Box::pin(wait(admitted, deadline, client)).await?;
+        let admitted = admitted.map_err(|why| refused(refusal(why, upstream, state)));
+        let (lease, permit) = admitted?;
         // It may have waited.
         attempts.begin(lease, permit, Instant::now());
         return Ok(());
@@ -102,16 +98,15 @@ pub(super) async fn next_replica(
     // The attempt before has ended; it must not count against the next one.
     attempts.current = None;
     let now = Instant::now();
-    if is_first {
-        let lease = upstream.admit_now(attempts.key, now);
-        let lease = lease.map_err(|why| refused(refusal(why, &upstream, state)))?;
-        attempts.begin(lease, None, now);
+    let lease = if is_first {
+        let admitted = upstream.admit_now(attempts.key, now);
+        admitted.map_err(|why| refused(refusal(why, upstream, state)))?
     } else {
         let lease = upstream.acquire(attempts.key, &attempts.tried, now);
-        let lease = lease.ok_or_else(|| refused(error::upstream_unreachable()))?;
-        let permit = attempts.permit.take();
-        attempts.begin(lease, permit, now);
-    }
+        lease.ok_or_else(|| refused(error::upstream_unreachable()))?
+    };
+    let permit = attempts.permit.take();
+    attempts.begin(lease, permit, now);
     Ok(())
 }
 

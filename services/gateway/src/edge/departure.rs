@@ -10,11 +10,13 @@ use std::{sync::Arc, time::Duration};
 
 use pingora::{
     protocols::{
-        SocketDigest,
+        GetSocketDigest as _, SocketDigest,
         http::{ServerSession, v2::server::HttpSession},
     },
     proxy::Session,
 };
+
+use super::client_stream::ClientStream;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -23,7 +25,9 @@ const ESTABLISHED: u8 = 1;
 
 /// The client of one request.
 pub(super) enum Departure<'d> {
-    /// Of HTTP/1. `None`: there is no client.
+    /// Of HTTP/1, on the direct path.
+    Direct(&'d ClientStream),
+    /// The same on the general path. `None`: there is no client.
     Connection(Option<Arc<SocketDigest>>),
     /// Of HTTP/2: the stream of the request.
     Stream(&'d mut HttpSession),
@@ -42,17 +46,20 @@ impl<'d> Departure<'d> {
 
     /// Completes when the client has left.
     pub(super) async fn wait(self) {
-        match self {
+        let socket = match self {
             Self::Stream(stream) => {
                 // Reset by the client, or with its connection.
                 let _ = stream.idle().await;
+                return;
             }
-            Self::Connection(Some(socket)) => {
-                while is_open(&socket) {
-                    tokio::time::sleep(INTERVAL).await;
-                }
-            }
-            Self::Connection(None) => std::future::pending().await,
+            Self::Direct(stream) => stream.get_socket_digest(),
+            Self::Connection(socket) => socket,
+        };
+        let Some(socket) = socket else {
+            return std::future::pending().await;
+        };
+        while is_open(&socket) {
+            tokio::time::sleep(INTERVAL).await;
         }
     }
 }

@@ -247,9 +247,10 @@ mod tests {
             ("", Some("plain")),
             ("x-other", Some("plain")),
             ("x-app", Some("app")),
+            // Whatever the value of the other one is.
+            ("x-app,x-beta", Some("app")),
             // The request may be for either, and only one of them allows it.
             ("x-beta", Some("beta")),
-            ("x-app,x-beta", Some("beta")),
             // Without `cors`, a route has no say, unless the request is for it alone.
             ("x-bare", Some("plain")),
             ("x-closed", None),

@@ -69,7 +69,7 @@ impl Checks {
         let replicas: Vec<_> = checked
             .flat_map(|(upstream, interval)| {
                 let replicas = upstream.replicas();
-                let replicas = replicas.iter().cloned().collect::<Vec<_>>().into_iter();
+                let replicas = replicas.to_vec().into_iter();
                 replicas.map(move |replica| (upstream, replica, interval))
             })
             .collect();
@@ -232,7 +232,9 @@ mod tests {
     async fn what_a_late_check_finds_does_not_outlive_the_checks() {
         let mut checks = Checks::default();
         let with = [upstream(1, Some(rules()))];
-        checks.start_due(&with, |_, _| ());
+        while checks.running.is_empty() {
+            checks.start_due(&with, |_, _| ());
+        }
         let without = [upstream(1, None)];
         // As if it had been under way at the reload.
         without[0].replicas()[0].health.set_down(true);

@@ -37,7 +37,7 @@ async fn slow_clients_take_no_replica_away_from_others() {
     let settings = settings(&[&one, &two], BREAKER);
     let settings = [&*settings, "request_timeout_seconds = 1\n"].concat();
     let gateway = Gateway::start(&settings).await;
-    let head = "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n";
+    let head = "POST /held HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n";
     let mut senders = Vec::new();
     for last in [&b"x"[..], b"xxxxxxxxx"] {
         for _ in 0..2 {

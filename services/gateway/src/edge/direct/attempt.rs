@@ -3,7 +3,6 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use pingora::protocols::GetSocketDigest as _;
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
@@ -124,7 +123,7 @@ impl InFlight<'_> {
     async fn connect(&mut self, upstream: &Arc<Upstream>) -> Result<Connected, FailedRequest> {
         let Connection { state, alarm, .. } = &mut *self.connection;
         loop {
-            let client = Departure::Connection(self.stream.get_socket_digest());
+            let client = Departure::Direct(self.stream);
             match attempt::next_replica(&mut self.ctx, state, client).await {
                 Ok(()) => {}
                 Err(NotChosen::Refused(problem)) => return Err(FailedRequest::refused(*problem)),

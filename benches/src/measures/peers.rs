@@ -240,6 +240,7 @@ mod tests {
             "KEY",
             "DIRECT",
             "THREADS",
+            "STORE",
         ];
         let values = names.map(|name| (name, "1".to_owned()));
         for template in [GATEWAY, HAPROXY, NGINX, CADDY] {

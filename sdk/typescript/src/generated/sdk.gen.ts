@@ -44,7 +44,7 @@ export const getOpenidConfiguration = <ThrowOnError extends boolean = true>(opti
 /**
  * Check liveness
  *
- * Returns 200 while the process is running; does not check the services. Not rate limited, never cached.
+ * Returns 200 while the process is running; does not check the services, except with `deep=1` from operators. Not rate limited, never cached.
  */
 export const getHealth = <ThrowOnError extends boolean = true>(options: Options<GetHealthData, ThrowOnError>): RequestResult<GetHealthResponses, GetHealthErrors, ThrowOnError, 'data'> => options.client.get<GetHealthResponses, GetHealthErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',

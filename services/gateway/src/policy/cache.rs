@@ -79,8 +79,7 @@ impl ResponseCache {
         context: &'f mut PolicyContext,
     ) -> Verdict<'f> {
         let readable = matches!(*facts.method, Method::GET | Method::HEAD);
-        // What was refused before is not answered from the cache.
-        if !readable || context.deferred.is_some() || facts.websocket == WebSocket::Handshake {
+        if !readable || facts.websocket == WebSocket::Handshake {
             return Verdict::Now(Flow::Continue);
         }
         let Some(mut fetch) = self.fetch(facts, context) else {

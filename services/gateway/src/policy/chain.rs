@@ -11,7 +11,8 @@
 //! 7. `body_limit`: is the announced body too large, and `decompression`: may it be compressed
 //! 8. `auth`: the access token. A refusal is deferred until the limits have counted, against the
 //!    client IP: otherwise guessing tokens would be free.
-//! 9. `rate_limit`: all limits of the route together
+//! 9. `rate_limit`: all limits of the route together. Then the deferred refusal is sent, so that no
+//!    later step has to know of it.
 //! 10. `security_headers` of the response
 //! 11. `edits`: the route's changes to headers of request and response
 //! 12. `split` or `lookup`: the upstream, of a route with several
@@ -93,6 +94,8 @@ pub(super) enum Step {
     Decompression(Decompression),
     AccessToken(AccessToken),
     RateLimits(RateLimits),
+    /// Sends what `AccessToken` has deferred.
+    Refusal,
     SecurityHeaders(Arc<SecurityHeaders>),
     HeaderEdits(HeaderEdits),
     Split(Split),
@@ -129,6 +132,9 @@ impl Chain {
         }
         if !route.limits.is_empty() {
             steps.push(Step::RateLimits(RateLimits::new(route, limits, shared)));
+        }
+        if route.auth != Auth::Public {
+            steps.push(Step::Refusal);
         }
         if let Some(headers) = &route.guards.security_headers {
             steps.push(Step::SecurityHeaders(Arc::clone(headers)));
@@ -179,7 +185,7 @@ impl Chain {
                 return flow;
             }
         }
-        context.deferred.take().map_or(Flow::Continue, Flow::Reply)
+        Flow::Continue
     }
 
     /// A part of the request body has arrived.
@@ -216,6 +222,7 @@ impl Chain {
                 | Step::BodyLimit(_)
                 | Step::Decompression(_)
                 | Step::AccessToken(_)
+                | Step::Refusal
                 | Step::Lookup(_)
                 | Step::Mirroring(_)
                 | Step::Redirect(_)
@@ -248,6 +255,7 @@ impl Step {
             Self::Decompression(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::AccessToken(policy) => policy.on_request(facts, context),
             Self::RateLimits(policy) => policy.on_request(facts, context),
+            Self::Refusal => Verdict::Now(context.refusal()),
             Self::HeaderEdits(policy) => {
                 policy.on_request(facts, context);
                 Verdict::Now(Flow::Continue)
@@ -258,10 +266,8 @@ impl Step {
                 policy.on_request(facts, context);
                 Verdict::Now(Flow::Continue)
             }
-            Self::Redirect(policy) => {
-                Verdict::Now(refused_first(context, || policy.on_request(facts)))
-            }
-            Self::Respond(policy) => Verdict::Now(refused_first(context, || policy.on_request())),
+            Self::Redirect(policy) => Verdict::Now(policy.on_request(facts)),
+            Self::Respond(policy) => Verdict::Now(policy.on_request()),
             Self::Cache(policy) => policy.on_request(facts, context),
             Self::Invalidation(policy) => {
                 policy.on_request(facts, context);
@@ -321,9 +327,4 @@ fn cache_steps(route: &Route, parts: &ChainParts<'_>) -> impl Iterator<Item = St
         ))
     });
     invalidator.into_iter().chain(cache)
-}
-
-/// What was refused before is not redirected.
-fn refused_first(context: &mut PolicyContext, flow: impl FnOnce() -> Flow) -> Flow {
-    context.deferred.take().map_or_else(flow, Flow::Reply)
 }

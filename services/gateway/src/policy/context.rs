@@ -32,7 +32,7 @@ pub(crate) struct PolicyContext {
     /// The choice of a split, if the client had none.
     pub(super) assigned: Option<usize>,
     pub(super) cors: CorsContext,
-    /// An answer that later policies do not prevent but may replace.
+    /// The refusal of the access token, until the limits have counted the request.
     pub(super) deferred: Option<Box<GatewayResponse>>,
     /// Received of the request body by this attempt.
     pub(super) body_bytes: u64,
@@ -55,6 +55,11 @@ impl PolicyContext {
         user.into_iter()
             .chain(session)
             .filter(|(_, text)| is_visible(text.as_bytes()))
+    }
+
+    /// Replies what has been deferred.
+    pub(super) fn refusal(&mut self) -> Flow {
+        self.deferred.take().map_or(Flow::Continue, Flow::Reply)
     }
 
     /// The body is sent, and counted, again.

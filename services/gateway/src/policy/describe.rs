@@ -22,6 +22,7 @@ impl Chain {
     pub(crate) fn describe(&self, route: &Route, config: &Config) -> Vec<PolicyDescription> {
         let steps = self.steps().iter();
         steps
+            .filter(|step| !matches!(step, Step::Refusal))
             .map(|step| PolicyDescription {
                 name: name(step),
                 settings: settings(step, route, config),
@@ -58,6 +59,7 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         }
         Step::Cors(_) | Step::NetworkAccess(_) => guards(step, route, config),
         Step::ClaimNames(_)
+        | Step::Refusal
         | Step::Maintenance(_)
         | Step::Fault(_)
         | Step::SecurityHeaders(_)

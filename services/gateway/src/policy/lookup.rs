@@ -31,9 +31,6 @@ impl Lookup {
         facts: &RequestFacts<'f>,
         context: &'f mut PolicyContext,
     ) -> Verdict<'f> {
-        if context.deferred.is_some() {
-            return Verdict::Now(Flow::Continue);
-        }
         let key = facts.capture(&self.segment).unwrap_or_default();
         if let Some(known) = self.lookup.known(key) {
             return Verdict::Now(conclude(known, context));

@@ -27,8 +27,7 @@ impl Mirroring {
 
     /// Of a WebSocket nothing is copied: its messages would be answered twice.
     pub(super) fn on_request(&self, facts: &RequestFacts<'_>, context: &mut PolicyContext) {
-        let is_refused = context.deferred.is_some();
-        if is_refused || facts.websocket != WebSocket::No || self.shares.next() != 0 {
+        if facts.websocket != WebSocket::No || self.shares.next() != 0 {
             return;
         }
         let length = facts.headers.content_length().unwrap_or(0);

@@ -55,10 +55,6 @@ impl Split {
     }
 
     pub(super) fn on_request(&self, facts: &RequestFacts<'_>, context: &mut PolicyContext) -> Flow {
-        if context.deferred.is_some() {
-            // It takes no turn.
-            return Flow::Continue;
-        }
         let choice = match &self.sticky {
             None => self.shares.next(),
             Some(Sticky::ClientHash) => {

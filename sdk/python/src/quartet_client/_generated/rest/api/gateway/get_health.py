@@ -72,8 +72,8 @@ def sync_detailed(
 ) -> Response[Health | Problem]:
     """Check liveness
 
-     Returns 200 while the process is running; does not check the services. Not rate limited, never
-    cached.
+     Returns 200 while the process is running; does not check the services, except with `deep=1` from
+    operators. Not rate limited, never cached.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -98,8 +98,8 @@ def sync(
 ) -> Health | Problem | None:
     """Check liveness
 
-     Returns 200 while the process is running; does not check the services. Not rate limited, never
-    cached.
+     Returns 200 while the process is running; does not check the services, except with `deep=1` from
+    operators. Not rate limited, never cached.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -120,8 +120,8 @@ async def asyncio_detailed(
 ) -> Response[Health | Problem]:
     """Check liveness
 
-     Returns 200 while the process is running; does not check the services. Not rate limited, never
-    cached.
+     Returns 200 while the process is running; does not check the services, except with `deep=1` from
+    operators. Not rate limited, never cached.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -144,8 +144,8 @@ async def asyncio(
 ) -> Health | Problem | None:
     """Check liveness
 
-     Returns 200 while the process is running; does not check the services. Not rate limited, never
-    cached.
+     Returns 200 while the process is running; does not check the services, except with `deep=1` from
+    operators. Not rate limited, never cached.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -89,17 +89,10 @@ impl InFlight<'_> {
                     let repeatable = idempotent && unanswered && again.is_some();
                     attempt::after_a_failed_connection(ctx, state, repeatable, reused)
                 }
-                ExchangeError::UpstreamTimeout => {
-                    attempt::note_silence(ctx);
+                failure => {
+                    note_timeout(ctx, failure, silence);
                     false
                 }
-                ExchangeError::RequestTimeout => {
-                    if let Some(silence) = silence {
-                        attempt::note_deadline(ctx, silence);
-                    }
-                    false
-                }
-                _ => false,
             };
             if let Some(again) = again.filter(|_| retry) {
                 start = again;
@@ -161,6 +154,15 @@ impl InFlight<'_> {
             write: Duration::from_secs(write),
             end: ctx.deadline().map(Instant::from_std),
         }
+    }
+}
+
+/// `silence`: for how long the head of the response has been waited for, if it was.
+fn note_timeout(ctx: &Ctx, failure: &ExchangeError, silence: Option<Duration>) {
+    match (failure, silence) {
+        (ExchangeError::UpstreamTimeout, _) => attempt::note_silence(ctx),
+        (ExchangeError::RequestTimeout, Some(silence)) => attempt::note_deadline(ctx, silence),
+        _ => {}
     }
 }
 

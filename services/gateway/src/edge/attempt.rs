@@ -193,6 +193,11 @@ pub(super) fn try_bound(ctx: &Ctx, repeatable: bool) -> Option<(Instant, SlowTry
     Some((attempts.started? + timeout, slow))
 }
 
+/// Whether the time of the whole request has passed. What fails then says nothing about a replica.
+pub(super) fn has_expired(ctx: &Ctx) -> bool {
+    ctx.deadline().is_some_and(|end| end <= Instant::now())
+}
+
 /// Whether another replica is tried. Nothing was sent yet, so every request is safe to retry.
 pub(super) fn after_no_connection(ctx: &mut Ctx, state: &State) -> bool {
     mark_failed(ctx, state, ReplicaOutcome::ConnectFailed);

@@ -1,6 +1,6 @@
 //! Failures: whether another replica is tried, and otherwise what the client receives.
 
-use std::{io, time::Instant};
+use std::io;
 
 use pingora::{
     Error, ErrorSource,
@@ -72,7 +72,7 @@ pub(super) fn while_proxying(
 /// The replica was silent for too long, unless it was the client that was waited for.
 fn note_timeout(session: &mut Session, ctx: &Ctx, kind: &ErrorType) {
     let is_sent = session.as_downstream_mut().is_body_done() || *kind == WriteTimedout;
-    if ctx.deadline().is_some_and(|end| end <= Instant::now()) {
+    if attempt::has_expired(ctx) {
         if is_sent && ctx.head_after.is_none() {
             attempt::note_deadline(ctx, pause(ctx));
         }

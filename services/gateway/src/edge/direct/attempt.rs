@@ -138,6 +138,9 @@ impl InFlight<'_> {
             let until = until.min().unwrap_or(now);
             match connect((address, now, until), server, &state.pool, alarm).await {
                 Ok(connected) => return Ok(connected),
+                Err(_) if attempt::has_expired(&self.ctx) => {
+                    return Err(FailedRequest::of(&ExchangeError::RequestTimeout, None));
+                }
                 Err(_) if attempt::after_no_connection(&mut self.ctx, state) => {}
                 Err(error) => return Err(FailedRequest::unreachable(Some(error.to_string()))),
             }

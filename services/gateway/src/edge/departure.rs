@@ -4,7 +4,7 @@
 //! Without this, users who reload a slow page would fill the queue with requests that no one waits for,
 //! and each would still be sent. Nothing can be read from the client at that time, as what it sends is
 //! of its body or of its next request. So the state of its connection is looked at. With HTTP/1, one that
-//! has sent its last byte is taken for gone: it cannot be told from one that has closed.
+//! has sent its last byte is taken for gone: that looks the same as having closed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use pingora::{
 
 use super::client_stream::ClientStream;
 
-/// Between two looks.
+/// Between two times that the connection is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// The state of a connection that both sides send on (`tcp_states.h` of Linux).
 const ESTABLISHED: u8 = 1;

@@ -225,7 +225,7 @@ async fn quotas_of_the_service_stay() {
     }
 }
 
-/// Whoever has no valid token says nothing about whose quota it is: neither that of another one, which
+/// A client without a valid token does not say whose quota it uses: neither that of another one, which
 /// would be used up for it, nor a new one for each guess.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_request_counts_by_its_client_ip() {

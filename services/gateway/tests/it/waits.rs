@@ -1,4 +1,4 @@
-//! Who is waited for, for how long, and who is blamed for it.
+//! What requests wait for, for how long, and what that says about replicas.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn a_while() {
 const BREAKER: &str = "circuit_breaker = { min_requests = 2, failure_percent = 10 }\n\
      outlier_detection = { consecutive_failures = 1, max_ejected_percent = 100 }";
 
-async fn is_blamed(gateway: &Gateway) -> bool {
+async fn is_marked(gateway: &Gateway) -> bool {
     let shown = shown(gateway).await;
     let replicas = shown["replicas"].as_array().unwrap();
     shown["circuit"] != "closed" || replicas.iter().any(|it| it["state"] == "ejected")
@@ -53,12 +53,12 @@ async fn slow_clients_take_no_replica_away_from_others() {
         read.unwrap().unwrap();
         assert_eq!(&answer, b"HTTP/1.1 504");
     }
-    assert!(!is_blamed(&gateway).await);
+    assert!(!is_marked(&gateway).await);
     // A replica that is silent all that time is another matter.
     for _ in 0..2 {
         problem(gateway.get("/held").await, 504, "upstream_timeout").await;
     }
-    assert!(is_blamed(&gateway).await);
+    assert!(is_marked(&gateway).await);
 }
 
 /// A slow response is better than none, and an error than that of the gateway.
@@ -142,7 +142,7 @@ async fn queued(gateway: &Gateway, count: u64) {
     .await;
 }
 
-/// Whoever leaves makes room for others, and nothing is sent for them.
+/// A client that leaves makes room for others, and nothing is sent for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_the_queue_is_noticed() {
     let replica = Scripted::start(200).await;

@@ -106,7 +106,7 @@ impl LimitStore {
         })
     }
 
-    /// A reload has replaced this one: whoever keeps it looks for the new one at once.
+    /// A reload has replaced this one: the job that keeps it looks for the new one at once.
     pub(crate) fn retire(&self) {
         self.wake.notify_one();
     }

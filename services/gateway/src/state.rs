@@ -145,11 +145,10 @@ impl State {
         own.unwrap_or(self.snapshot.load().config.model.server.http2)
     }
 
-    /// Whether connections of the listener with this local address begin with a PROXY header.
-    pub(crate) fn expects_proxy_header(&self, local: SocketAddr) -> bool {
-        let mut listeners = self.listeners.iter();
-        let own = listeners.find(|listener| listener.accepts(local));
-        own.is_some_and(Listen::proxy_protocol)
+    /// Whether connections of the listener with this local address begin with a PROXY header. The address
+    /// is not asked for unless some do.
+    pub(crate) fn expects_proxy_header(&self, local: impl FnOnce() -> Option<SocketAddr>) -> bool {
+        Listen::any_expects_proxy_header(&self.listeners, local)
     }
 
     /// Settings that differ from those the process was started with, and take effect after a restart.
@@ -182,6 +181,7 @@ impl State {
         before.forget_removed(&next, &self.metrics);
         let (old, new) = (&before.config.hash, &next.config.hash);
         self.metrics.set_config_hash(Some(old), new);
+        before.retire_limit_store(&next);
         self.reloaded.notify_one();
         let waiting = self.waiting_for_restart();
         if !waiting.is_empty() {

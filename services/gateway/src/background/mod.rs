@@ -119,17 +119,11 @@ async fn check_replicas(state: Arc<State>, run: Run) -> anyhow::Result<()> {
     loop {
         run.succeeded();
         let snapshot = state.snapshot();
-        let mut upstreams = snapshot.upstreams.iter();
-        let pause = if upstreams.any(|upstream| upstream.config.health_check.is_some()) {
-            let counted = Arc::clone(&state);
-            checks.start_due(&snapshot.upstreams, move |name, succeeded| {
-                counted.metrics.health_checked(name, succeeded).inc();
-            });
-            TICK
-        } else {
-            FILE_CHECK
-        };
-        sleep(pause).await;
+        let counted = Arc::clone(&state);
+        let are_checked = checks.start_due(&snapshot.upstreams, move |name, succeeded| {
+            counted.metrics.health_checked(name, succeeded).inc();
+        });
+        sleep(if are_checked { TICK } else { FILE_CHECK }).await;
     }
 }
 

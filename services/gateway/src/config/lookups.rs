@@ -51,19 +51,23 @@ pub(crate) struct AddressGuard {
     pub(crate) hosts: Vec<HostPattern>,
 }
 
-/// Addresses of this machine, of its neighbors, of clouds' own services, and such as contain another
-/// one. A listed network that merely contains them, such as 0.0.0.0/0, does not allow them.
-const SPECIAL: [&str; 19] = [
+/// Addresses of this machine, of its neighbors, of clouds' and providers' own networks, and such as contain
+/// another one. The narrowest of several comes first. A listed network that merely contains them, such as 0.0.0.0/0, does not allow them.
+const SPECIAL: [&str; 23] = [
     "0.0.0.0/8",
     "127.0.0.0/8",
     "169.254.0.0/16",
     "192.0.0.192/32",
+    "192.0.0.0/24",
     "100.100.100.200/32",
+    "100.64.0.0/10",
+    "198.18.0.0/15",
     "168.63.129.16/32",
     "224.0.0.0/4",
     "240.0.0.0/4",
     "::/96",
     "::ffff:0:0/96",
+    "::ffff:0:0:0/96",
     "64:ff9b::/96",
     "64:ff9b:1::/48",
     "2001::/32",
@@ -182,7 +186,11 @@ mod tests {
             "127.9.9.9",
             "0.0.0.0",
             "169.254.169.254",
+            "100.64.0.1",
+            "100.127.255.255",
             "100.100.100.200",
+            "192.0.0.170",
+            "198.18.0.1",
             "168.63.129.16",
             "255.255.255.255",
             "224.0.0.1",
@@ -191,6 +199,7 @@ mod tests {
             "::127.0.0.1",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
+            "::ffff:0:127.0.0.1",
             "64:ff9b::7f00:1",
             "2002:7f00:1::",
             "fe80::1",
@@ -205,6 +214,10 @@ mod tests {
         for ip in ["1.1.1.1", "10.0.0.1", "2606:4700::1111", "fd12::1"] {
             assert_eq!(all.check_ip(ip.parse().unwrap()), Ok(()), "{ip}");
         }
+        // Those of a cluster, but not the service in the middle of them.
+        let shared = guard(&["100.64.0.0/10"]);
+        assert!(shared.check_ip("100.64.0.1".parse().unwrap()).is_ok());
+        assert!(shared.check_ip("100.100.100.200".parse().unwrap()).is_err());
         let loopback = guard(&["127.0.0.0/8"]);
         assert!(loopback.check_ip("127.0.0.1".parse().unwrap()).is_ok());
         assert!(

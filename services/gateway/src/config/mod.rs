@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderName;
 use quartet_auth::jwt::IssuerSettings;
 use quartet_common::{config::Settings, net::TrustedProxies};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     cache::CacheSettings,
@@ -118,6 +118,34 @@ pub(crate) struct StoreConfig {
     /// After this number in a row, the store is not asked any more.
     pub(crate) max_failures: u32,
     pub(crate) max_denied_keys: usize,
+}
+
+impl StoreConfig {
+    /// Whether a connection made by one leads to where one made by the other would, with the same rights.
+    pub(crate) fn is_same_server(&self, other: &Self) -> bool {
+        self.place == other.place
+            && self.authorities == other.authorities
+            && self.database == other.database
+            && self.username == other.username
+            && is_same(self.password.as_ref(), other.password.as_ref())
+            && self.sentinel_username == other.sentinel_username
+            && is_same(
+                self.sentinel_password.as_ref(),
+                other.sentinel_password.as_ref(),
+            )
+    }
+
+    /// Whether both count under the same keys, and remember as much of that.
+    pub(crate) fn counts_as(&self, other: &Self) -> bool {
+        self.is_same_server(other)
+            && self.key_prefix == other.key_prefix
+            && is_same(self.key_secret.as_ref(), other.key_secret.as_ref())
+            && self.max_denied_keys == other.max_denied_keys
+    }
+}
+
+fn is_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
+    one.map(SecretString::expose_secret) == other.map(SecretString::expose_secret)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,17 +1,22 @@
 //! The attempts of a request, on both paths: the replica of each, and whether another one follows.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderName, Method};
 use pingora::{ErrorType, proxy::Session};
 use quartet_common::problem::Problem;
 
-use super::ctx::Ctx;
+use super::{ctx::Ctx, departure::Departure};
 use crate::{
     error,
+    request::Headers,
     routing::RetryCause,
     state::State,
-    upstream::{AdmissionError, BalanceKey, Overload, ReplicaOutcome, Upstream, backoff},
+    upstream::{AdmissionError, BalanceKey, Other, Overload, ReplicaOutcome, Upstream, backoff},
 };
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -28,40 +33,101 @@ enum Again {
     /// If there is no other, and after a pause.
     Anywhere,
     Elsewhere,
+    /// As `Elsewhere`, but there is a response. It is better than that of a replica which is believed to
+    /// fail.
+    Instead,
 }
 
-/// Chooses the replica of the next attempt, after a pause if there is to be one.
+/// Why there is no replica for an attempt.
+pub(super) enum NotChosen {
+    /// The problem is the response.
+    Refused(Box<Problem>),
+    ClientGone,
+}
+
+/// What decides, once an attempt has not answered in time, whether it is given up.
+#[derive(Debug)]
+pub(super) struct SlowTry {
+    upstream: Arc<Upstream>,
+    tried: Vec<SocketAddr>,
+    current: SocketAddr,
+}
+
+impl SlowTry {
+    /// Whether another replica is asked now. Takes the retry from the budget.
+    pub(super) fn is_given_up(&self) -> bool {
+        let Self {
+            upstream,
+            tried,
+            current,
+        } = self;
+        upstream.has_other(tried, Some(*current), Other::Healthy)
+            && upstream.retry_budget.withdraw()
+    }
+}
+
+/// Chooses the replica of the next attempt, after a pause if there is to be one. Neither that nor the
+/// wait for others outlasts the client, or the time that the request has.
 ///
 /// # Errors
-/// The problem that is the response, when there is no replica.
-pub(super) async fn next_replica(ctx: &mut Ctx, state: &State) -> Result<(), Problem> {
+/// [`NotChosen`].
+pub(super) async fn next_replica(
+    ctx: &mut Ctx,
+    state: &State,
+    client: Departure<'_>,
+) -> Result<(), NotChosen> {
+    let refused = |problem| NotChosen::Refused(Box::new(problem));
+    let deadline = ctx.deadline();
     let attempts = &mut ctx.attempts;
     let upstream = attempts.upstream.as_ref();
-    let upstream = upstream.ok_or_else(error::upstream_unreachable)?;
+    let upstream = upstream.ok_or_else(|| refused(error::upstream_unreachable()))?;
+    let is_first = attempts.started.is_none();
+    // What may have to wait is boxed: it is rare, and other requests should not carry its state.
     if let Some(pause) = attempts.pause.take() {
-        // Boxed: it is rare, and other requests should not carry its timer.
-        Box::pin(tokio::time::sleep(pause)).await;
+        let paused = wait(tokio::time::sleep(pause), deadline, client);
+        Box::pin(paused).await?;
+    } else if is_first && upstream.gate.is_some() {
+        let admitted = upstream.admit(attempts.key, Instant::now());
+        let admitted = Box::pin(wait(admitted, deadline, client)).await?;
+        let admitted = admitted.map_err(|why| refused(refusal(why, upstream, state)));
+        let (lease, permit) = admitted?;
+        // It may have waited.
+        attempts.begin(lease, permit, Instant::now());
+        return Ok(());
     }
     // The attempt before has ended; it must not count against the next one.
     attempts.current = None;
-    let mut now = Instant::now();
-    let lease = if attempts.started.is_none() {
-        let admitted = upstream.admit(attempts.key, now).await;
-        let (lease, permit) = admitted.map_err(|why| refusal(why, upstream, state))?;
-        if permit.is_some() {
-            // It may have waited.
-            now = Instant::now();
-        }
-        attempts.permit = permit;
-        lease
+    let now = Instant::now();
+    let lease = if is_first {
+        let admitted = upstream.admit_now(attempts.key, now);
+        admitted.map_err(|why| refused(refusal(why, upstream, state)))?
     } else {
         let lease = upstream.acquire(attempts.key, &attempts.tried, now);
-        lease.ok_or_else(error::upstream_unreachable)?
+        lease.ok_or_else(|| refused(error::upstream_unreachable()))?
     };
-    attempts.address = Some(lease.address);
-    attempts.current = Some(lease);
-    attempts.started = Some(now);
+    let permit = attempts.permit.take();
+    attempts.begin(lease, permit, now);
     Ok(())
+}
+
+/// The result of something that takes a while.
+async fn wait<T>(
+    work: impl Future<Output = T>,
+    deadline: Option<Instant>,
+    client: Departure<'_>,
+) -> Result<T, NotChosen> {
+    let deadline = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        result = work => Ok(result),
+        () = deadline => Err(NotChosen::Refused(Box::new(error::upstream_timeout()))),
+        () = client.wait() => Err(NotChosen::ClientGone),
+    }
 }
 
 fn refusal(why: AdmissionError, upstream: &Upstream, state: &State) -> Problem {
@@ -82,36 +148,54 @@ fn seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// Whether repeating the request changes nothing. `has_key`: it has an idempotency key.
+/// Whether repeating the request changes nothing.
 pub(super) fn is_idempotent(
     upstream: Option<&Upstream>,
     method: &Method,
-    has_key: impl FnOnce(&HeaderName) -> bool,
+    headers: &dyn Headers,
 ) -> bool {
     let keys_count = upstream.is_some_and(|upstream| upstream.config.idempotency_keys);
-    method.is_idempotent() || (keys_count && has_key(&IDEMPOTENCY_KEY))
+    method.is_idempotent() || (keys_count && has_idempotency_key(headers))
+}
+
+/// Exactly one, which is not empty: an upstream may take anything else for none.
+pub(super) fn has_idempotency_key(headers: &dyn Headers) -> bool {
+    let key = headers.first(&IDEMPOTENCY_KEY);
+    let is_set = key.is_some_and(|key| !key.trim_ascii().is_empty());
+    is_set && headers.nth(&IDEMPOTENCY_KEY, 1).is_none()
 }
 
 /// Whether the request can be sent again, and repeating it changes nothing.
 pub(super) fn is_repeatable(session: &Session, ctx: &Ctx) -> bool {
     let head = session.req_header();
     let upstream = ctx.attempts.upstream.as_deref();
-    is_idempotent(upstream, &head.method, |name| {
-        head.headers.contains_key(name)
-    }) && !session.as_ref().retry_buffer_truncated()
+    is_idempotent(upstream, &head.method, &head.headers)
+        && !session.as_ref().retry_buffer_truncated()
 }
 
 /// Until when the attempt must be answered, because another replica could be asked instead.
 /// `repeatable`: sending the request again is safe and possible.
-pub(super) fn try_deadline(ctx: &Ctx, repeatable: bool) -> Option<Instant> {
+pub(super) fn try_bound(ctx: &Ctx, repeatable: bool) -> Option<(Instant, SlowTry)> {
     let attempts = &ctx.attempts;
     let upstream = attempts.upstream.as_ref()?;
     let timeout = upstream.config.try_timeout?;
     let current = attempts.current.as_ref()?.address;
     let is_last = attempts.retries >= upstream.config.retries
-        || !others_left(ctx, upstream, |address| address == current);
-    let bounded = repeatable && !is_last && !ctx.upgrade;
-    bounded.then(|| attempts.started.map(|started| started + timeout))?
+        || !upstream.has_other(&attempts.tried, Some(current), Other::Healthy);
+    if !repeatable || is_last || ctx.upgrade {
+        return None;
+    }
+    let slow = SlowTry {
+        upstream: Arc::clone(upstream),
+        tried: attempts.tried.clone(),
+        current,
+    };
+    Some((attempts.started? + timeout, slow))
+}
+
+/// Whether the time of the whole request has passed. What fails then says nothing about a replica.
+pub(super) fn has_expired(ctx: &Ctx) -> bool {
+    ctx.deadline().is_some_and(|end| end <= Instant::now())
 }
 
 /// Whether another replica is tried. Nothing was sent yet, so every request is safe to retry.
@@ -154,24 +238,32 @@ pub(super) fn after_a_status(
         return false;
     };
     ctx.attempts.tried.push(address);
-    let retry = may_retry(ctx, state, Again::Elsewhere);
+    let retry = may_retry(ctx, state, Again::Instead);
     if retry && let Some(lease) = &ctx.attempts.current {
         lease.report(ReplicaOutcome::of_status(status), Instant::now());
     }
     retry
 }
 
-/// Whether another replica is tried instead of one that has not answered by the deadline.
-pub(super) fn after_a_slow_try(ctx: &mut Ctx, state: &State) -> bool {
-    let Some(address) = ctx.attempts.address else {
-        return false;
-    };
-    ctx.attempts.tried.push(address);
-    let retry = may_retry(ctx, state, Again::Elsewhere);
-    if retry {
+/// Another replica is tried instead of one that has not answered by the deadline, as [`SlowTry`] has
+/// decided.
+pub(super) fn after_a_slow_try(ctx: &mut Ctx, state: &State) {
+    note_silence(ctx);
+    ctx.attempts.tried.extend(ctx.attempts.address);
+    ctx.attempts.retries += 1;
+    if let Some(upstream) = &ctx.attempts.upstream {
+        state.metrics.retries(&upstream.config.name).inc();
+    }
+}
+
+/// The time of the whole request has passed, of which the replica has had this much for the head of
+/// its response. It says something about the replica only if that is a good part: a client that
+/// sends its body slowly would otherwise make a replica that is healthy look slow.
+pub(super) fn note_deadline(ctx: &Ctx, silence: Duration) {
+    let all = ctx.route().and_then(|route| route.request_timeout);
+    if all.is_some_and(|all| silence >= all / 2) {
         note_silence(ctx);
     }
-    retry
 }
 
 /// The replica was silent for too long.
@@ -194,7 +286,7 @@ fn exclude(ctx: &mut Ctx) {
     let (Some(upstream), Some(address)) = (&ctx.attempts.upstream, ctx.attempts.address) else {
         return;
     };
-    if others_left(ctx, upstream, |other| other == address) {
+    if upstream.has_other(&ctx.attempts.tried, Some(address), Other::Any) {
         ctx.attempts.tried.push(address);
     }
 }
@@ -214,25 +306,16 @@ fn mark_failed(ctx: &mut Ctx, state: &State, outcome: ReplicaOutcome) {
     ctx.attempts.tried.push(lease.address);
 }
 
-/// Whether a replica is left that was not tried and is not excluded in another way.
-fn others_left(
-    ctx: &Ctx,
-    upstream: &Upstream,
-    is_excluded: impl Fn(std::net::SocketAddr) -> bool,
-) -> bool {
-    let tried = &ctx.attempts.tried;
-    upstream.replicas().iter().any(|replica| {
-        let address = replica.address;
-        !tried.contains(&address) && !is_excluded(address) && !replica.health.is_drained()
-    })
-}
-
 fn may_retry(ctx: &mut Ctx, state: &State, again: Again) -> bool {
     let Some(upstream) = ctx.attempts.upstream.clone() else {
         return false;
     };
     let first_pause = upstream.config.retry_backoff;
-    let is_left = others_left(ctx, &upstream, |_| false);
+    let wanted = match again {
+        Again::Anywhere | Again::Elsewhere => Other::Any,
+        Again::Instead => Other::Healthy,
+    };
+    let is_left = upstream.has_other(&ctx.attempts.tried, None, wanted);
     let returns = again == Again::Anywhere && !first_pause.is_zero();
     if !(is_left || returns)
         || ctx.attempts.retries >= upstream.config.retries
@@ -247,7 +330,7 @@ fn may_retry(ctx: &mut Ctx, state: &State, again: Again) -> bool {
         let last = ctx.attempts.address;
         ctx.attempts.tried.clear();
         if let Some(last) = last
-            && others_left(ctx, &upstream, |address| address == last)
+            && upstream.has_other(&[], Some(last), Other::Any)
         {
             ctx.attempts.tried.push(last);
         }

@@ -54,8 +54,7 @@ impl ServerApp for ConnectionHandler {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         self.state.pulse.start();
-        let is_proxied = local(stream.get_socket_digest())
-            .is_some_and(|local| self.state.expects_proxy_header(local));
+        let is_proxied = is_proxied(&self.state, stream.get_socket_digest());
         // Whose connection it is, such a proxy says first.
         let client = peer_ip(stream.get_socket_digest().as_deref()).filter(|_| !is_proxied);
         let open = self.admit(client);
@@ -236,6 +235,10 @@ impl ConnectionHandler {
     fn speaks_http2(&self, stream: &ClientStream) -> bool {
         local(stream.get_socket_digest()).is_some_and(|local| self.state.speaks_http2(local))
     }
+}
+
+fn is_proxied(state: &State, socket: Option<Arc<SocketDigest>>) -> bool {
+    state.expects_proxy_header(|| local(socket))
 }
 
 /// The address of the listener that accepted a connection.

@@ -13,10 +13,12 @@ use quartet_common::{
     request_id::{self, RequestId},
 };
 use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
+use tokio::time::timeout_at;
 
 use super::try_timeout::TryLease;
 use crate::{
     config::model::ClientHeader,
+    error,
     policy::{
         Edit, Flow, PolicyContext, ResponseHead,
         headers::{FORWARDED_PREFIX, Origin, ReportedConnection},
@@ -138,6 +140,16 @@ pub(super) struct Attempts {
     pub(super) started: Option<Instant>,
     /// Until the head of the response.
     pub(super) duration: Option<Duration>,
+}
+
+impl Attempts {
+    /// An attempt begins.
+    pub(super) fn begin(&mut self, lease: Lease, permit: Option<Permit>, now: Instant) {
+        self.permit = permit;
+        self.address = Some(lease.address);
+        self.current = Some(lease);
+        self.started = Some(now);
+    }
 }
 
 /// A problem as the access log shows it.
@@ -288,7 +300,16 @@ impl Ctx {
             self.policy.edits.push(edit);
         }
         let chain = self.snapshot.chain(&matched.route);
-        let flow = chain.on_request(&facts, &mut self.policy).await;
+        let decided = chain.on_request(&facts, &mut self.policy);
+        let flow = match matched.route.request_timeout {
+            None => decided.await,
+            Some(all) => {
+                // A policy may wait for a store, an endpoint or another request.
+                let decided = timeout_at((self.started + all).into(), decided);
+                let flow = Box::pin(decided).await;
+                flow.unwrap_or_else(|_| Flow::Reply(error::upstream_timeout().into()))
+            }
+        };
         let fixed = self.snapshot.upstream(&matched.route).cloned();
         self.attempts.upstream = fixed.or_else(|| self.policy.upstream.take());
         let upstream = self.attempts.upstream.as_ref();

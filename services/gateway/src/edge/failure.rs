@@ -32,7 +32,7 @@ use crate::{error, reply::GatewayResponse, state::State};
     reason = "pingora passes errors in boxes"
 )]
 pub(super) fn while_proxying(
-    session: &Session,
+    session: &mut Session,
     ctx: &mut Ctx,
     state: &State,
     mut error: Box<Error>,
@@ -44,18 +44,21 @@ pub(super) fn while_proxying(
         true
     } else if let Some(expired) = slot.and_then(|slot| slot.expired()) {
         let why = match expired {
-            Expired::Attempt => "no response within the time-out of an attempt",
-            Expired::Request => "no whole response within the time-out of a request",
+            Expired::Attempt => {
+                attempt::after_a_slow_try(ctx, state);
+                "no response within the time-out of an attempt"
+            }
+            Expired::Request => {
+                note_timeout(session, ctx, &ReadTimedout);
+                "no whole response within the time-out of a request"
+            }
         };
         error = Error::explain(ReadTimedout, why).into_up();
-        if expired == Expired::Request {
-            attempt::note_silence(ctx);
-        }
-        expired == Expired::Attempt && attempt::after_a_slow_try(ctx, state)
+        expired == Expired::Attempt
     } else if *error.esource() != ErrorSource::Upstream {
         false
     } else if matches!(error.etype(), ReadTimedout | WriteTimedout) {
-        attempt::note_silence(ctx);
+        note_timeout(session, ctx, error.etype());
         false
     } else if matches!(error.etype(), HTTPStatus(_)) {
         false
@@ -70,6 +73,18 @@ pub(super) fn while_proxying(
     }
     error.set_retry(retry);
     error
+}
+
+/// The replica was silent for too long, unless it was the client that was waited for.
+fn note_timeout(session: &mut Session, ctx: &Ctx, kind: &ErrorType) {
+    let is_sent = session.as_downstream_mut().is_body_done() || *kind == WriteTimedout;
+    if attempt::has_expired(ctx) {
+        if is_sent && ctx.head_after.is_none() {
+            attempt::note_deadline(ctx, pause(ctx));
+        }
+    } else if is_sent {
+        attempt::note_silence(ctx);
+    }
 }
 
 /// Sends a problem, unless the client has disconnected or a response has started.

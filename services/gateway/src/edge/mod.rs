@@ -16,6 +16,7 @@
 //!        refresh           the same request again, for a cache whose response was stale
 //!     3. peer              a replica to try
 //!        attempt           which one, and whether another one follows, for the direct path too
+//!        departure         whether the client still waits for it
 //!        try_timeout       the time-outs of one attempt, and of the whole request
 //!     4. upstream_request  headers for the replica
 //!     5. request_body      counts the body as it arrives                    -> failure
@@ -48,6 +49,7 @@ mod client_stream;
 mod connection;
 mod ctx;
 mod date;
+mod departure;
 mod direct;
 mod downstream;
 mod failure;

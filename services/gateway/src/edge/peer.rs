@@ -21,8 +21,9 @@ use pingora::{
 };
 
 use super::{
-    attempt::{self, NOT_ADMITTED},
+    attempt::{self, NOT_ADMITTED, NotChosen},
     ctx::Ctx,
+    departure::Departure,
     socket::tcp_keepalive,
     try_timeout::{FIRST_SLOT, TryDeadlines, TrySlots},
     tunnel::HandshakeConnector,
@@ -67,15 +68,19 @@ pub(super) fn check_idle(
 }
 
 pub(super) async fn choose(
-    session: &Session,
+    session: &mut Session,
     ctx: &mut Ctx,
     state: &State,
     slots: &Arc<TrySlots>,
 ) -> Result<Box<HttpPeer>> {
     ctx.attempts.slot = None;
-    if let Err(problem) = attempt::next_replica(ctx, state).await {
-        ctx.refusal = Some(problem.into());
-        return Err(Error::new(NOT_ADMITTED));
+    match attempt::next_replica(ctx, state, Departure::of(session)).await {
+        Ok(()) => {}
+        Err(NotChosen::Refused(problem)) => {
+            ctx.refusal = Some((*problem).into());
+            return Err(Error::new(NOT_ADMITTED));
+        }
+        Err(NotChosen::ClientGone) => return Err(Error::new_down(ErrorType::ConnectionClosed)),
     }
     let attempts = &ctx.attempts;
     let (upstream, address) = attempts
@@ -87,12 +92,15 @@ pub(super) async fn choose(
     let config = &upstream.config;
     let mut slot = None;
     let options = &mut peer.options;
-    options.connection_timeout = Some(config.connect_timeout);
-    options.total_connection_timeout = Some(config.connect_timeout);
     options.tcp_keepalive = Some(tcp_keepalive(&ctx.snapshot.config.model.server));
     options.idle_timeout = Some(config.idle_timeout);
     let (silence, left) = (ctx.silence(), time_left(ctx, Instant::now())?);
     let silence = silence.into_iter().chain(left).min();
+    let connect_timeout = left.map_or(config.connect_timeout, |left| {
+        config.connect_timeout.min(left)
+    });
+    options.connection_timeout = Some(connect_timeout);
+    options.total_connection_timeout = Some(connect_timeout);
     options.read_timeout = silence;
     options.write_timeout = silence;
     if ctx.upgrade {
@@ -100,17 +108,17 @@ pub(super) async fn choose(
         // Apart from the pool of ordinary connections.
         peer.group_key = HANDSHAKES;
         peer.options.custom_l4 = Some(Arc::new(HandshakeConnector {
-            connect_timeout: config.connect_timeout,
+            connect_timeout,
             access: Mutex::new(access.map(|access| access.end(&state.clock))),
         }));
     } else if config.try_timeout.is_some() || (ctx.deadline().is_some() && !speaks_http2(config)) {
         let deadlines = TryDeadlines {
-            head: attempt::try_deadline(ctx, attempt::is_repeatable(session, ctx)),
+            head: attempt::try_bound(ctx, attempt::is_repeatable(session, ctx)),
             end: ctx.deadline(),
         };
         let own = slots.take(address, peer.group_key, deadlines);
         peer.group_key = own.group();
-        peer.options.custom_l4 = Some(Arc::new(own.connector(config.connect_timeout)));
+        peer.options.custom_l4 = Some(Arc::new(own.connector(connect_timeout)));
         slot = Some(own);
     }
     ctx.attempts.slot = slot;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use pingora::{
-    Error, Result,
+    Error, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     protocols::Digest,
@@ -183,6 +183,9 @@ impl ProxyHttp for Edge {
         mut error: Box<Error>,
     ) -> Box<Error> {
         ctx.attempts.slot = None;
+        if attempt::has_expired(ctx) {
+            return Error::new_up(ErrorType::ReadTimedout);
+        }
         error.set_retry(attempt::after_no_connection(ctx, &self.state));
         error
     }

@@ -4,7 +4,8 @@
 //! there. So the socket of an upstream with `try_timeout_ms`, and of a request with
 //! `request_timeout_seconds`, has deadlines of its own, which the request that uses the connection sets
 //! and removes. pingora decides which connection a request gets; to know
-//! it, each connection has a slot, which is the group of its own in pingora's pool.
+//! it, each connection has a slot, which is the group of its own in pingora's pool. Whether the attempt is
+//! given up is decided when its time is up: with no retry left, it has all the time that there is.
 
 use std::{
     collections::HashMap,
@@ -35,7 +36,10 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::tunnel::{connect, set_option};
+use super::{
+    attempt::SlowTry,
+    tunnel::{connect, set_option},
+};
 
 /// Slots that are kept for later requests to one address.
 const MAX_SLOTS: usize = 1_024;
@@ -65,6 +69,8 @@ pub(super) struct TrySlot {
 struct SlotState {
     /// Of the head of the response.
     head: Option<Instant>,
+    /// What decides then.
+    slow: Option<SlowTry>,
     /// Of the whole request.
     end: Option<Instant>,
     expired: Option<Expired>,
@@ -73,15 +79,15 @@ struct SlotState {
 /// Which deadline has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expired {
-    /// Another replica may be asked.
+    /// Another replica is asked.
     Attempt,
     Request,
 }
 
 /// The deadlines of an attempt; `None`: there is none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct TryDeadlines {
-    pub(super) head: Option<std::time::Instant>,
+    pub(super) head: Option<(std::time::Instant, SlowTry)>,
     pub(super) end: Option<std::time::Instant>,
 }
 
@@ -119,8 +125,10 @@ impl TrySlots {
                 state: Mutex::default(),
             })
         });
+        let (head, slow) = deadlines.head.unzip();
         *slot.state() = SlotState {
-            head: deadlines.head.map(Instant::from_std),
+            head: head.map(Instant::from_std),
+            slow,
             end: deadlines.end.map(Instant::from_std),
             expired: None,
         };
@@ -228,14 +236,20 @@ impl TrySocket {
         }
         ready!(self.sleep.as_mut().poll(cx));
         let mut state = self.slot.state();
-        match state.next() {
-            Some((next, what)) if next <= deadline => state.expired = Some(what),
-            // The response has begun meanwhile.
-            _ => {
-                drop(state);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+        let passed = state.next().filter(|(next, _)| *next <= deadline);
+        state.expired = passed.and_then(|(_, what)| match what {
+            Expired::Attempt => {
+                state.head = None;
+                let slow = state.slow.take();
+                slow.filter(SlowTry::is_given_up).map(|_| what)
             }
+            Expired::Request => Some(what),
+        });
+        if state.expired.is_none() {
+            // The response has begun meanwhile, or the attempt goes on until the other deadline.
+            drop(state);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         Poll::Ready(())
     }

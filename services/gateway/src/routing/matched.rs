@@ -139,8 +139,7 @@ impl RouteTable {
                 method: &method,
                 ..read.key(head)
             };
-            let selected = self.select(&key, target.path).ok()?;
-            selected.route.guards.cors.is_some().then_some(selected)
+            self.announced(&key, target.path)
         });
         let selected = match announced {
             Some(selected) => selected,

@@ -9,6 +9,7 @@ mod lifecycle;
 mod matched;
 mod mirror;
 mod pattern;
+mod preflight;
 mod retry;
 mod rewrite;
 mod route;

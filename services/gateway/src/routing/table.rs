@@ -11,6 +11,7 @@ use http::Method;
 use super::{
     candidate::{Candidate, Mismatch, Precedence},
     pattern::{HostPattern, PathPattern, Segment},
+    preflight::Forecast,
     route::Route,
 };
 use crate::request::Headers;
@@ -166,6 +167,43 @@ impl RouteTable {
             }
         });
         candidates.collect()
+    }
+
+    /// The routes that the request which a preflight announces may be for, best first.
+    pub(super) fn possible(
+        &self,
+        key: &RequestKey<'_>,
+        path: &str,
+    ) -> Vec<(&Arc<Route>, &Arc<PathPattern>)> {
+        let mut ranks = Vec::new();
+        self.root.walk(Some(segments(path)), &mut |entries| {
+            ranks.extend_from_slice(entries);
+        });
+        ranks.sort_unstable();
+        let mut possible = Vec::new();
+        for entry in ranks.into_iter().map(|rank| &self.entries[rank]) {
+            let route = &self.routes[entry.route];
+            let is_of_host = entry
+                .host
+                .as_ref()
+                .is_none_or(|host| host.matches(key.host));
+            let mut query = route.query.iter();
+            let is_of_query = query.all(|condition| condition.matches(key.query));
+            if !(is_of_host && is_of_query && route.allows(key.method)) {
+                continue;
+            }
+            let headers = route.headers.iter();
+            let forecasts = headers.map(|condition| condition.forecast(key.headers));
+            match forecasts.min().unwrap_or(Forecast::Yes) {
+                Forecast::No => {}
+                Forecast::Maybe => possible.push((route, &entry.pattern)),
+                Forecast::Yes => {
+                    possible.push((route, &entry.pattern));
+                    break;
+                }
+            }
+        }
+        possible
     }
 
     fn consider(&self, entries: &[usize], key: &RequestKey<'_>, best: &mut BestMatch) {

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! While it is open, requests are refused at once. Half open, as many requests as there are probes are
-//! sent, and more only if their outcomes stay unknown for as long as the breaker was open.
+//! sent, and more only if their outcomes stay unknown for as long as the breaker was open. Only attempts
+//! that began in a phase count in it: those from before would open the breaker again, or close it.
 
 use std::{
     sync::{
@@ -31,6 +32,8 @@ pub(crate) struct Breaker {
 #[derive(Debug, Default)]
 struct BreakerState {
     phase: Phase,
+    /// When it was closed last.
+    closed_at: Option<Instant>,
     window: Option<Instant>,
     requests: u32,
     failures: u32,
@@ -84,10 +87,17 @@ impl Breaker {
         Ok(())
     }
 
-    /// How an attempt has ended.
-    pub(crate) fn record(&self, failed: bool, now: Instant, rules: &CircuitBreaker) {
+    /// How an attempt has ended that `began` then.
+    pub(crate) fn record(
+        &self,
+        failed: bool,
+        (began, now): (Instant, Instant),
+        rules: &CircuitBreaker,
+    ) {
         let mut state = self.state();
         match state.phase {
+            Phase::Closed if state.closed_at.is_some_and(|closed| began < closed) => {}
+            Phase::HalfOpen { since, .. } if began < since => {}
             Phase::Closed => {
                 if state.count(failed, now, rules) {
                     self.trip(&mut state, now, rules);
@@ -97,7 +107,10 @@ impl Breaker {
             Phase::Open { .. } => {}
             Phase::HalfOpen { .. } if failed => self.trip(&mut state, now, rules),
             Phase::HalfOpen { succeeded, .. } if succeeded + 1 >= rules.probes => {
-                *state = BreakerState::default();
+                *state = BreakerState {
+                    closed_at: Some(now),
+                    ..BreakerState::default()
+                };
                 self.tripped.store(false, Ordering::Release);
             }
             Phase::HalfOpen {
@@ -171,7 +184,7 @@ mod tests {
         let breaker = Breaker::default();
         for failed in [false, false, true, true] {
             assert_eq!(breaker.admit(now, &RULES), Ok(()));
-            breaker.record(failed, now, &RULES);
+            breaker.record(failed, (now, now), &RULES);
         }
         breaker
     }
@@ -185,7 +198,7 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(breaker.admit(now + second, &RULES), Err(second * 4));
         // A response that was under way changes nothing.
-        breaker.record(false, now, &RULES);
+        breaker.record(false, (now, now), &RULES);
         assert!(breaker.admit(now, &RULES).is_err());
     }
 
@@ -194,9 +207,9 @@ mod tests {
         let now = Instant::now();
         let breaker = Breaker::default();
         for _ in 0..3 {
-            breaker.record(true, now, &RULES);
+            breaker.record(true, (now, now), &RULES);
         }
-        breaker.record(true, now + RULES.window(), &RULES);
+        breaker.record(true, (now + RULES.window(), now + RULES.window()), &RULES);
         assert_eq!(breaker.state_name(now), "closed");
     }
 
@@ -209,13 +222,35 @@ mod tests {
         assert!(breaker.admit(later, &RULES).is_ok());
         assert!(breaker.admit(later, &RULES).is_ok());
         assert!(breaker.admit(later, &RULES).is_err());
-        breaker.record(false, later, &RULES);
+        breaker.record(false, (later, later), &RULES);
         assert!(breaker.admit(later, &RULES).is_err());
-        breaker.record(false, later, &RULES);
+        breaker.record(false, (later, later), &RULES);
         assert_eq!(breaker.state_name(later), "closed");
         assert!((0..10).all(|_| breaker.admit(later, &RULES).is_ok()));
         // What was counted before is forgotten.
-        breaker.record(true, later, &RULES);
+        breaker.record(true, (later, later), &RULES);
+        assert_eq!(breaker.state_name(later), "closed");
+    }
+
+    /// Slow requests from before it opened end at any time after that.
+    #[test]
+    fn what_began_in_another_phase_neither_opens_nor_closes_it() {
+        let now = Instant::now();
+        let breaker = opened(now);
+        let later = now + RULES.open();
+        assert!(breaker.admit(later, &RULES).is_ok());
+        for failed in [false, false, true] {
+            breaker.record(failed, (now, later), &RULES);
+            assert_eq!(breaker.state_name(later), "half_open");
+        }
+        assert!(breaker.admit(later, &RULES).is_ok());
+        for _ in 0..RULES.probes {
+            breaker.record(false, (later, later), &RULES);
+        }
+        assert_eq!(breaker.state_name(later), "closed");
+        for _ in 0..10 {
+            breaker.record(true, (now, later), &RULES);
+        }
         assert_eq!(breaker.state_name(later), "closed");
     }
 
@@ -225,7 +260,7 @@ mod tests {
         let breaker = opened(now);
         let later = now + RULES.open();
         assert!(breaker.admit(later, &RULES).is_ok());
-        breaker.record(true, later, &RULES);
+        breaker.record(true, (later, later), &RULES);
         assert_eq!(breaker.admit(later, &RULES), Err(RULES.open()));
         // These are canceled by their clients.
         let later = later + RULES.open();

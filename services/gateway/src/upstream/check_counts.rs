@@ -18,6 +18,8 @@ pub(super) struct CheckCounts(Mutex<CheckState>);
 #[derive(Debug, Default)]
 struct CheckState {
     due: Option<Instant>,
+    /// A check has not ended yet.
+    runs: bool,
     count: u64,
     successes: u32,
     failures: u32,
@@ -32,7 +34,8 @@ pub(crate) enum CheckChange {
 }
 
 impl CheckCounts {
-    /// Whether a check is to be started. The next one is due an interval later. `key`: of the replica.
+    /// Whether a check is to be started: one at a time. The next one is due an interval later. `key`: of
+    /// the replica.
     pub(super) fn take_due(&self, now: Instant, key: u64, interval: Duration) -> bool {
         let mut state = self.state();
         let due = *state
@@ -44,9 +47,18 @@ impl CheckCounts {
             state.due = Some(due);
             return false;
         }
+        if state.runs {
+            return false;
+        }
+        state.runs = true;
         state.count += 1;
         state.due = Some(now + jittered(mix(key ^ state.count), interval));
         true
+    }
+
+    /// A check has ended, or was given up.
+    pub(super) fn ended(&self) {
+        self.state().runs = false;
     }
 
     /// How a check has ended.
@@ -138,6 +150,23 @@ mod tests {
         assert_eq!(counts.last_error(), None);
     }
 
+    /// A replica that takes longer to answer than the interval would otherwise be asked more and more.
+    #[test]
+    fn there_is_one_check_of_a_replica_at_a_time() {
+        let counts = CheckCounts::default();
+        let interval = Duration::from_secs(1);
+        let start = Instant::now();
+        let mut seconds = 0..;
+        let mut is_due = || {
+            let now = start + interval * 2 * seconds.next().unwrap();
+            counts.take_due(now, 0, interval)
+        };
+        is_due();
+        assert!(is_due() && !is_due() && !is_due());
+        counts.ended();
+        assert!(is_due());
+    }
+
     #[test]
     fn checks_are_due_at_their_own_times() {
         let interval = Duration::from_secs(10);
@@ -147,7 +176,9 @@ mod tests {
             let counts = CheckCounts::default();
             let due = (0..1_000_u64).filter(|tenth| {
                 let now = start + Duration::from_millis(tenth * 100);
-                counts.take_due(now, key, interval)
+                let is_due = counts.take_due(now, key, interval);
+                counts.ended();
+                is_due
             });
             times.push(due.collect());
         }

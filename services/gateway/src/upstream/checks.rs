@@ -34,35 +34,90 @@ static CLIENT: LazyLock<UpstreamClient> =
 
 /// The checks that run.
 #[derive(Debug, Default)]
-pub(crate) struct Checks(JoinSet<()>);
+pub(crate) struct Checks {
+    running: JoinSet<()>,
+    /// Those of the round before.
+    upstreams: Vec<Arc<Upstream>>,
+    /// Where the next round begins, so that none of many replicas is left out.
+    first: usize,
+}
+
+/// A check of one replica, until it is dropped.
+struct RunningCheck(Arc<Replica>);
+
+impl Drop for RunningCheck {
+    fn drop(&mut self) {
+        self.0.checks.ended();
+    }
+}
 
 impl Checks {
     /// Starts the checks that are due. `done` is called with the name of the upstream and whether a check
-    /// has succeeded.
+    /// has succeeded. False: there is nothing to check.
     pub(crate) fn start_due(
         &mut self,
         upstreams: &[Arc<Upstream>],
         done: impl Fn(&Arc<str>, bool) + Clone + Send + 'static,
-    ) {
-        while self.0.try_join_next().is_some() {}
-        let now = Instant::now();
-        for upstream in upstreams {
-            let Some(rules) = &upstream.config.health_check else {
-                continue;
-            };
-            for replica in upstream.replicas().iter() {
-                if self.0.len() >= MAX_RUNNING {
-                    return;
-                }
-                let key = BalanceKey::of(replica.address).number();
-                if replica.checks.take_due(now, key, rules.interval) {
-                    let (upstream, replica) = (Arc::clone(upstream), Arc::clone(replica));
-                    let done = done.clone();
-                    self.0.spawn(async move {
-                        let succeeded = check(&upstream, &replica).await;
-                        done(&upstream.config.name, succeeded);
-                    });
-                }
+    ) -> bool {
+        while self.running.try_join_next().is_some() {}
+        self.follow(upstreams);
+        forget_others(upstreams);
+        let checked = upstreams.iter().filter_map(|upstream| {
+            let rules = upstream.config.health_check.as_ref()?;
+            Some((upstream, rules.interval))
+        });
+        let replicas: Vec<_> = checked
+            .flat_map(|(upstream, interval)| {
+                let replicas = upstream.replicas();
+                let replicas = replicas.iter().cloned();
+                replicas.map(move |replica| (upstream, replica, interval))
+            })
+            .collect();
+        let (now, count) = (Instant::now(), replicas.len());
+        for at in 0..count {
+            let place = (self.first + at) % count;
+            if self.running.len() >= MAX_RUNNING {
+                self.first = place;
+                break;
+            }
+            let (upstream, replica, interval) = &replicas[place];
+            let key = BalanceKey::of(replica.address).number();
+            if replica.checks.take_due(now, key, *interval) {
+                let running = RunningCheck(Arc::clone(replica));
+                let (upstream, done) = (Arc::clone(upstream), done.clone());
+                self.running.spawn(async move {
+                    let succeeded = check(&upstream, &running.0).await;
+                    done(&upstream.config.name, succeeded);
+                });
+            }
+        }
+        count > 0
+    }
+
+    /// After a reload, checks by the rules before are given up.
+    fn follow(&mut self, upstreams: &[Arc<Upstream>]) {
+        let known = self.upstreams.iter();
+        let is_same = known.len() == upstreams.len()
+            && known
+                .zip(upstreams)
+                .all(|(one, other)| Arc::ptr_eq(one, other));
+        if is_same {
+            return;
+        }
+        self.running.abort_all();
+        self.upstreams = upstreams.to_vec();
+    }
+}
+
+/// Without checks, nothing is known. A check that was under way at a reload may have ended since: nothing
+/// would ever end the exclusion of its replica.
+fn forget_others(upstreams: &[Arc<Upstream>]) {
+    let others = upstreams.iter();
+    let others = others.filter(|upstream| upstream.config.health_check.is_none());
+    for upstream in others {
+        for replica in upstream.replicas().iter() {
+            if replica.health.is_down() {
+                replica.health.set_down(false);
             }
         }
     }
@@ -127,5 +182,70 @@ async fn ask(upstream: &Upstream, replica: &Replica, rules: &HealthCheck) -> Res
         Ok(())
     } else {
         Err(format!("status {}", status.as_u16()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::UpstreamConfig;
+
+    fn upstream(count: usize, check: Option<HealthCheck>) -> Arc<Upstream> {
+        let addresses: Vec<String> = (0..count).map(|last| format!("127.1.0.{last}")).collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let mut config = UpstreamConfig::of_test(&addresses);
+        config.health_check = check;
+        Arc::new(Upstream::new(config, None))
+    }
+
+    fn rules() -> HealthCheck {
+        HealthCheck {
+            probe: HealthProbe::Connection,
+            interval: Duration::from_millis(1),
+            timeout: Duration::from_mins(1),
+            healthy_after: 1,
+            unhealthy_after: 1,
+        }
+    }
+
+    /// More replicas than checks that may run, which are all refused: each gets its turn.
+    #[tokio::test]
+    async fn no_replica_is_left_out() {
+        let upstreams = [upstream(MAX_RUNNING * 2, Some(rules()))];
+        let mut checks = Checks::default();
+        let everyone = async {
+            while upstreams[0]
+                .replicas()
+                .iter()
+                .any(|it| !it.health.is_down())
+            {
+                assert!(checks.start_due(&upstreams, |_, _| ()));
+                // All of them are due again before the first one of the next round.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), everyone).await;
+        waited.expect("every replica was checked");
+    }
+
+    #[tokio::test]
+    async fn what_a_late_check_finds_does_not_outlive_the_checks() {
+        let mut checks = Checks::default();
+        let with = [upstream(1, Some(rules()))];
+        while checks.running.is_empty() {
+            checks.start_due(&with, |_, _| ());
+        }
+        let without = [upstream(1, None)];
+        // As if it had been under way at the reload.
+        without[0].replicas()[0].health.set_down(true);
+        assert!(!checks.start_due(&without, |_, _| ()));
+        assert!(!without[0].replicas()[0].health.is_down());
+        assert!(
+            checks
+                .running
+                .join_next()
+                .await
+                .is_none_or(|ended| ended.is_err())
+        );
     }
 }

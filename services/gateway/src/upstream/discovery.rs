@@ -13,7 +13,7 @@ use std::{
     cmp::Reverse,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
@@ -182,7 +182,7 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
 pub(crate) async fn refresh(upstreams: &[Arc<Upstream>], resolver: &Arc<Resolver>) {
     let mut running = JoinSet::new();
     for upstream in upstreams {
-        upstream.retry_budget.add_minimum();
+        upstream.retry_budget.add_minimum(Instant::now());
         let lookups = upstream.lookups();
         for (index, lookup) in lookups.into_iter().enumerate() {
             let Some(name) = lookup.name else { continue };

@@ -5,7 +5,7 @@
 //! does, and when replicas change. Requests that arrive later wait behind it.
 
 use std::{
-    collections::VecDeque,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -24,7 +24,9 @@ pub(crate) struct Gate(Mutex<GateState>);
 #[derive(Debug, Default)]
 struct GateState {
     in_flight: usize,
-    queue: VecDeque<Arc<Notify>>,
+    /// By their tickets, which are in the order of their arrival. One may leave from anywhere.
+    queue: BTreeMap<u64, Arc<Notify>>,
+    next_ticket: u64,
 }
 
 /// A request that was admitted; it counts until this is dropped.
@@ -59,19 +61,23 @@ impl Gate {
             if state.queue.len() >= limits.queue {
                 return Err(Overload::QueueFull);
             }
-            let turn = Arc::new(Notify::new());
-            state.queue.push_back(Arc::clone(&turn));
-            Waiting { gate: self, turn }
+            let (turn, ticket) = (Arc::new(Notify::new()), state.next_ticket);
+            state.next_ticket += 1;
+            state.queue.insert(ticket, Arc::clone(&turn));
+            Waiting {
+                gate: self,
+                turn,
+                ticket,
+            }
         };
         let deadline = Instant::now() + limits.queue_timeout;
         loop {
             let turn = timeout_at(deadline, waiting.turn.notified()).await;
             let mut state = self.state();
-            let is_first = state
-                .queue
-                .front()
-                .is_some_and(|first| Arc::ptr_eq(first, &waiting.turn));
-            if is_first && let Some(entered) = self.admit(&mut state, limits, &mut attempt) {
+            let first = state.queue.first_key_value().map(|(ticket, _)| *ticket);
+            if first == Some(waiting.ticket)
+                && let Some(entered) = self.admit(&mut state, limits, &mut attempt)
+            {
                 return Ok(entered);
             }
             if turn.is_err() {
@@ -102,9 +108,7 @@ impl Gate {
 
     /// There may be room for the first one that waits.
     pub(crate) fn wake(&self) {
-        if let Some(first) = self.state().queue.front() {
-            first.notify_one();
-        }
+        self.state().wake_first();
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -124,7 +128,13 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.in_flight -= 1;
-        if let Some(first) = state.queue.front() {
+        state.wake_first();
+    }
+}
+
+impl GateState {
+    fn wake_first(&self) {
+        if let Some((_, first)) = self.queue.first_key_value() {
             first.notify_one();
         }
     }
@@ -134,16 +144,15 @@ impl Drop for Permit {
 struct Waiting<'g> {
     gate: &'g Gate,
     turn: Arc<Notify>,
+    ticket: u64,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut state = self.gate.state();
-        state.queue.retain(|turn| !Arc::ptr_eq(turn, &self.turn));
+        state.queue.remove(&self.ticket);
         // It may have been woken in vain, or there is room for more than one.
-        if let Some(first) = state.queue.front() {
-            first.notify_one();
-        }
+        state.wake_first();
     }
 }
 

@@ -16,6 +16,8 @@
 //!   a compare-and-swap. Without that, every waiting request would hit a replica that may be down.
 //! - Failures within the minimum pause count once. Otherwise the requests in flight when a replica
 //!   dies would push it to the maximum pause at once.
+//! - Once it is ejected, only attempts that began after that say something about it
+//!   ([`Health::is_outdated`]): one that was under way would end the ejection, or prolong it.
 //! - Ejection and failed checks are advice: [`Upstream::pick`](super::Upstream::pick) falls back to such
 //!   a replica when no other is left. That a replica is drained is an order.
 //! - A replica that returns, or is new, gets its share of the requests gradually if the upstream has
@@ -69,7 +71,10 @@ pub(crate) struct Health {
 #[derive(Debug, Default)]
 struct Failures {
     consecutive: u32,
+    /// The last one that counted.
     last: Option<Instant>,
+    /// The last one.
+    ejected_at: Option<Instant>,
 }
 
 /// The state of a replica, for the admin listener.
@@ -207,6 +212,15 @@ impl Health {
         self.ejected_until_ms.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether an attempt that began at this time says nothing more, because the replica was ejected
+    /// meanwhile.
+    pub(super) fn is_outdated(&self, began: Instant) -> bool {
+        self.is_ejected() && {
+            let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.ejected_at.is_some_and(|ejected| began < ejected)
+        }
+    }
+
     /// Ejects the replica.
     pub(crate) fn record_failure(&self, now: Instant, min: Duration, max: Duration) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,6 +231,7 @@ impl Health {
             failures.consecutive = failures.consecutive.saturating_add(1);
             failures.last = Some(now);
         }
+        failures.ejected_at = Some(now);
         let doublings = failures.consecutive.saturating_sub(1).min(16);
         let pause = min.saturating_mul(1 << doublings).min(max);
         let until = self.millis(now) + millis(pause).max(1);

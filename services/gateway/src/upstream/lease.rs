@@ -54,6 +54,8 @@ impl ReplicaOutcome {
 pub(crate) struct Lease {
     upstream: Arc<Upstream>,
     replica: Arc<Replica>,
+    /// When the attempt began.
+    began: Instant,
 }
 
 /// Why a request is not sent to the upstream at all.
@@ -77,25 +79,39 @@ impl Upstream {
         key: BalanceKey,
         now: Instant,
     ) -> Result<(Lease, Option<Permit>), AdmissionError> {
-        if let (Some(breaker), Some(rules)) = (&self.breaker, &self.config.circuit_breaker) {
-            breaker
-                .admit(now, rules)
-                .map_err(AdmissionError::CircuitOpen)?;
-        }
         let Some(gate) = &self.gate else {
-            let lease = self.acquire(key, &[], now);
-            return lease
-                .map(|lease| (lease, None))
-                .ok_or(AdmissionError::NoReplica);
+            return self.admit_now(key, now).map(|lease| (lease, None));
         };
+        self.pass_breaker(now)?;
         if !self.has_replica() {
             return Err(AdmissionError::NoReplica);
         }
         let lease = || self.lease(key, &[], Instant::now());
-        // Boxed: most upstreams have no gate, and their requests should not carry its state.
-        let entered = Box::pin(gate.enter(self.config.load, lease)).await;
+        let entered = gate.enter(self.config.load, lease).await;
         let (permit, lease) = entered.map_err(AdmissionError::Overload)?;
         Ok((lease, Some(permit)))
+    }
+
+    /// The same of an upstream that does not bound its requests.
+    ///
+    /// # Errors
+    /// When the request is to be refused.
+    pub(crate) fn admit_now(
+        self: &Arc<Self>,
+        key: BalanceKey,
+        now: Instant,
+    ) -> Result<Lease, AdmissionError> {
+        self.pass_breaker(now)?;
+        self.lease(key, &[], now).ok_or(AdmissionError::NoReplica)
+    }
+
+    fn pass_breaker(&self, now: Instant) -> Result<(), AdmissionError> {
+        match (&self.breaker, &self.config.circuit_breaker) {
+            (Some(breaker), Some(rules)) => breaker
+                .admit(now, rules)
+                .map_err(AdmissionError::CircuitOpen),
+            _ => Ok(()),
+        }
     }
 
     /// A replica for a further attempt. `key` is that of the client; `tried` are those that this
@@ -123,6 +139,7 @@ impl Upstream {
         Some(Lease {
             upstream: Arc::clone(self),
             replica,
+            began: now,
         })
     }
 
@@ -153,9 +170,19 @@ impl Upstream {
 impl Lease {
     pub(crate) fn report(&self, outcome: ReplicaOutcome, now: Instant) {
         let config = &self.upstream.config;
+        let failed = outcome != ReplicaOutcome::Responded;
+        if !self.replica.health.is_outdated(self.began) {
+            self.report_health(outcome, failed, now);
+        }
+        if let (Some(breaker), Some(rules)) = (&self.upstream.breaker, &config.circuit_breaker) {
+            breaker.record(failed, (self.began, now), rules);
+        }
+    }
+
+    fn report_health(&self, outcome: ReplicaOutcome, failed: bool, now: Instant) {
+        let config = &self.upstream.config;
         let health = &self.replica.health;
         let (min, max) = (config.min_eject, config.max_eject);
-        let failed = outcome != ReplicaOutcome::Responded;
         let is_strict = config.outlier_detection.is_some();
         match outcome {
             ReplicaOutcome::ConnectFailed => health.record_failure(now, min, max),
@@ -179,9 +206,6 @@ impl Lease {
             && !health.is_ejected()
         {
             self.upstream.eject_outlier(&self.replica, now);
-        }
-        if let (Some(breaker), Some(rules)) = (&self.upstream.breaker, &config.circuit_breaker) {
-            breaker.record(failed, now, rules);
         }
     }
 }
@@ -208,7 +232,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{UpstreamConfig, model::OutlierDetection};
+    use crate::{
+        config::{UpstreamConfig, model::OutlierDetection},
+        upstream::HealthState,
+    };
 
     fn outliers(max_ejected_percent: usize) -> OutlierDetection {
         OutlierDetection {
@@ -228,14 +255,18 @@ mod tests {
         Arc::new(Upstream::new(config, None))
     }
 
-    fn report(upstream: &Arc<Upstream>, replica: usize, outcome: ReplicaOutcome, now: Instant) {
+    fn lease(upstream: &Arc<Upstream>, replica: usize, began: Instant) -> Lease {
         let replica = upstream.replicas()[replica].clone();
         replica.enter();
-        let lease = Lease {
+        Lease {
             upstream: Arc::clone(upstream),
             replica,
-        };
-        lease.report(outcome, now);
+            began,
+        }
+    }
+
+    fn report(upstream: &Arc<Upstream>, replica: usize, outcome: ReplicaOutcome, now: Instant) {
+        lease(upstream, replica, now).report(outcome, now);
     }
 
     fn ejected(upstream: &Upstream) -> usize {
@@ -261,6 +292,36 @@ mod tests {
         assert_eq!(ejected(&upstream), 0);
         // What was counted before does not count again.
         outcome(ReplicaOutcome::ServerError, now);
+        assert_eq!(ejected(&upstream), 0);
+    }
+
+    /// Requests that were under way when a replica was ejected: those that succeed do not end that, and
+    /// those that fail do not prolong it.
+    #[test]
+    fn what_began_before_an_ejection_says_nothing_about_it() {
+        let upstream = upstream(2, 100);
+        let start = Instant::now();
+        let before: Vec<Lease> = (0..4).map(|_| lease(&upstream, 0, start)).collect();
+        let ejected_at = start + Duration::from_secs(1);
+        for _ in 0..2 {
+            report(&upstream, 0, ReplicaOutcome::ServerError, ejected_at);
+        }
+        let health = &upstream.replicas()[0].health;
+        let left = health.state(ejected_at);
+        assert!(matches!(left, HealthState::Ejected(_)), "{left:?}");
+        let later = ejected_at + Duration::from_millis(50);
+        before[0].report(ReplicaOutcome::Responded, later);
+        assert_eq!(ejected(&upstream), 1);
+        let probed = ejected_at + Duration::from_secs(5);
+        for (lease, outcome) in before[1..].iter().zip([
+            ReplicaOutcome::ServerError,
+            ReplicaOutcome::ConnectFailed,
+            ReplicaOutcome::Broken,
+        ]) {
+            lease.report(outcome, probed);
+            assert_eq!(health.state(probed), HealthState::Probing, "{outcome:?}");
+        }
+        report(&upstream, 0, ReplicaOutcome::Responded, probed);
         assert_eq!(ejected(&upstream), 0);
     }
 

@@ -110,20 +110,25 @@ impl std::fmt::Debug for AddressLookup {
 }
 
 impl AddressLookup {
-    /// `upstreams` are all upstreams of the configuration.
+    /// `upstreams` are all upstreams of the configuration. Takes over what `previous`, the lookup of this
+    /// name before a reload, has found, if it would find the same.
     pub(crate) fn new(
         config: LookupConfig,
         upstreams: &[Arc<Upstream>],
         discovery: &model::Discovery,
+        previous: Option<&Self>,
         count: impl Fn(LookupOutcome) + Send + Sync + 'static,
     ) -> Self {
-        let endpoint = config.endpoint.as_ref();
-        let endpoint = endpoint.and_then(|endpoint| upstreams.get(endpoint.upstream));
+        let endpoint = endpoint_of(&config, upstreams);
+        let alike = previous.filter(|previous| previous.is_alike(&config, endpoint, discovery));
         Self {
             endpoint: endpoint.cloned(),
             discovery: discovery.clone(),
             client: UpstreamClient::new(),
-            entries: Cache::new(config.max_entries),
+            entries: alike.map_or_else(
+                || Cache::new(config.max_entries),
+                |previous| previous.entries.clone(),
+            ),
             in_flight: Semaphore::new(config.max_in_flight),
             resolver: tokio::sync::Mutex::default(),
             count: Box::new(count),
@@ -131,20 +136,37 @@ impl AddressLookup {
         }
     }
 
-    /// Whether this one would find the same with other settings.
+    /// Whether this one does the same as one with these settings.
     pub(crate) fn serves(
         &self,
         config: &LookupConfig,
         upstreams: &[Arc<Upstream>],
         discovery: &model::Discovery,
     ) -> bool {
-        let endpoint = config.endpoint.as_ref();
-        let endpoint = endpoint.and_then(|endpoint| upstreams.get(endpoint.upstream));
+        let endpoint = endpoint_of(config, upstreams);
         let is_same = match (&self.endpoint, endpoint) {
             (Some(own), Some(other)) => Arc::ptr_eq(own, other),
             (own, other) => own.is_none() && other.is_none(),
         };
-        is_same && self.config == *config && self.discovery == *discovery
+        is_same && self.is_alike(config, endpoint, discovery)
+    }
+
+    /// Whether it asks the same, and allows the same answers. The place of the upstream among the others,
+    /// and how it is connected to, do not matter.
+    fn is_alike(
+        &self,
+        config: &LookupConfig,
+        endpoint: Option<&Arc<Upstream>>,
+        discovery: &model::Discovery,
+    ) -> bool {
+        let name = |upstream: &Arc<Upstream>| Arc::clone(&upstream.config.name);
+        let mut own = self.config.clone();
+        if let (Some(own), Some(other)) = (&mut own.endpoint, &config.endpoint) {
+            own.upstream = other.upstream;
+        }
+        self.endpoint.as_ref().map(name) == endpoint.map(name)
+            && own == *config
+            && self.discovery == *discovery
     }
 
     /// The answer, if nothing has to be asked for it.
@@ -330,6 +352,14 @@ impl AddressLookup {
         }
         Err(last)
     }
+}
+
+fn endpoint_of<'u>(
+    config: &LookupConfig,
+    upstreams: &'u [Arc<Upstream>],
+) -> Option<&'u Arc<Upstream>> {
+    let endpoint = config.endpoint.as_ref()?;
+    upstreams.get(endpoint.upstream)
 }
 
 async fn read_answer(response: reqwest::Response) -> Result<String, LookupError> {

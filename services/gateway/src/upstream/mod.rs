@@ -17,6 +17,7 @@ mod pool;
 mod replicas;
 mod retry;
 
+pub(crate) use balance::Other;
 pub(crate) use gate::{Overload, Permit};
 pub(crate) use health::HealthState;
 pub(crate) use key::BalanceKey;

@@ -251,8 +251,11 @@ impl Upstream {
             !found.iter().any(|found| found.address == replica.address)
                 && !matches!(state, HealthState::Healthy | HealthState::Warming)
         };
-        let gone = known().filter(is_remembered).take(MAX_DEPARTED);
-        *departed = gone.cloned().collect::<Vec<_>>();
+        let mut gone: Vec<_> = known().filter(is_remembered).cloned().collect();
+        // What operators have asked for is the last to be forgotten.
+        gone.sort_by_key(|replica| !replica.health.is_drained());
+        gone.truncate(MAX_DEPARTED);
+        *departed = gone;
         self.set.store(Arc::new(ReplicaSet { replicas, tiers }));
         if let Some(gate) = &self.gate {
             gate.wake();
@@ -407,6 +410,18 @@ mod tests {
                 .record_failure(Instant::now(), second, second);
         }
         assert_eq!(upstream.departed().len(), MAX_DEPARTED);
+        let drained = SocketAddr::from(([10, 0, 0, 100], 80));
+        resolve(100);
+        assert!(upstream.set_drained(drained, true, Instant::now()));
+        for last in (0..=u8::MAX).filter(|last| *last != 100) {
+            let now = Instant::now();
+            resolve(last).health.record_failure(now, second, second);
+        }
+        assert!(
+            resolve(100).health.is_drained(),
+            "an order is not forgotten"
+        );
+        upstream.set_drained(drained, false, Instant::now());
         let known = |last| resolve(last).health.state(Instant::now()) != HealthState::Healthy;
         assert!(known(u8::MAX - 1));
         assert!(!known(0), "the oldest is forgotten");

@@ -6,8 +6,8 @@
 //! request only reads an atomic instead of taking a lock.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
-    time::Duration,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 
 use super::key::{BalanceKey, mix};
@@ -16,14 +16,17 @@ use super::key::{BalanceKey, mix};
 const RETRY_COST: i64 = 100;
 /// Retries that can be saved up: enough for the requests in flight when a replica dies under load.
 const MAX_RETRIES: i64 = 200;
-/// Retries added in every discovery round, independent of traffic.
-const MIN_RETRIES_PER_ROUND: i64 = 20;
+/// Retries added every second, independent of traffic.
+const MIN_RETRIES_PER_SECOND: u64 = 10;
 
 /// The budget of one upstream.
 #[derive(Debug)]
 pub(crate) struct Budget {
     tokens_per_request: i64,
     tokens: AtomicI64,
+    epoch: Instant,
+    /// Until when the minimum was added.
+    added_ms: AtomicU64,
 }
 
 impl Budget {
@@ -36,6 +39,8 @@ impl Budget {
         Self {
             tokens_per_request: percent.into(),
             tokens: AtomicI64::new(tokens),
+            epoch: Instant::now(),
+            added_ms: AtomicU64::new(0),
         }
     }
 
@@ -44,10 +49,15 @@ impl Budget {
         self.add(self.tokens_per_request);
     }
 
-    /// Keeps an upstream with little traffic able to retry.
-    pub(crate) fn add_minimum(&self) {
+    /// Keeps an upstream with little traffic able to retry. Called again and again, however often.
+    pub(crate) fn add_minimum(&self, now: Instant) {
+        let now = now.saturating_duration_since(self.epoch).as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let passed = now.saturating_sub(self.added_ms.fetch_max(now, Ordering::Relaxed));
         if self.tokens_per_request > 0 {
-            self.add(MIN_RETRIES_PER_ROUND * RETRY_COST);
+            let retries = passed.saturating_mul(MIN_RETRIES_PER_SECOND);
+            let amount = i64::try_from(retries).unwrap_or(i64::MAX);
+            self.add(amount.saturating_mul(RETRY_COST) / 1_000);
         }
     }
 
@@ -67,7 +77,7 @@ impl Budget {
             let _ = self
                 .tokens
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
-                    Some((tokens + amount).min(full))
+                    Some(tokens.saturating_add(amount).min(full))
                 });
         }
     }
@@ -124,10 +134,14 @@ mod tests {
             budget.deposit();
         }
         assert!(budget.withdraw() && budget.withdraw() && !budget.withdraw());
-        budget.add_minimum();
-        assert!(budget.withdraw());
+        // Two more each 200 ms, whether that is a round or twenty.
+        let start = budget.epoch;
+        for round in 0..=20 {
+            budget.add_minimum(start + Duration::from_millis(10 * round));
+        }
+        assert!(budget.withdraw() && budget.withdraw() && !budget.withdraw());
         let none = Budget::new(0);
-        none.add_minimum();
+        none.add_minimum(start + Duration::from_hours(1));
         assert!(!none.withdraw());
     }
 }

@@ -84,6 +84,8 @@ mod validation;
 mod validation_bodies;
 #[path = "../it/validation_documents.rs"]
 mod validation_documents;
+#[path = "../it/waits.rs"]
+mod waits;
 
 /// They start no gateway, or one for each path, or use what the direct path does not know.
 const ONCE: [&str; 9] = [

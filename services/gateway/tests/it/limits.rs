@@ -224,3 +224,34 @@ async fn quotas_of_the_service_stay() {
         assert_eq!(values.len(), 2, "{values:?}");
     }
 }
+
+/// A client without a valid token does not say whose quota it uses: neither that of another one, which
+/// would be used up for it, nor a new one for each guess.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_counts_by_its_client_ip() {
+    let issuer = Issuer::new(Clock::system());
+    let jwks = issuer.serve().await;
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        format!("[jwt]\njwks_url = \"http://{jwks}/.well-known/jwks.json\"\n"),
+        "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n".to_owned(),
+        "[limits.l]\nrequests = 2\nwindow_seconds = 600\nkey = { header = \"X-Tenant\" }\n"
+            .to_owned(),
+        route("a", "/a", "limit = \"l\"").replace("\"public\"", "\"required\""),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let call = async |token: &str, tenant: String| {
+        let request = client().get(gateway.url("/a")).bearer_auth(token);
+        let request = request
+            .header("x-tenant", tenant)
+            .header("x-forwarded-for", "192.0.2.7");
+        request.send().await.unwrap().status().as_u16()
+    };
+    for (number, expected) in [401, 401, 429, 429].into_iter().enumerate() {
+        assert_eq!(call("guess", format!("tenant-{number}")).await, expected);
+    }
+    let token = issuer.token("usr_ada");
+    for expected in [200, 200, 429] {
+        assert_eq!(call(&token, "tenant-0".to_owned()).await, expected);
+    }
+}

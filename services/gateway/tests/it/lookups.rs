@@ -358,3 +358,33 @@ async fn wrong_lookups_are_named() {
     let request = b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n";
     assert_eq!(exchange(gateway.public, request).await.status, 200);
 }
+
+/// A reload that is about something else costs no one its address, even while the endpoint is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_looked_up_outlives_a_reload() {
+    let bot = serve(echo()).await;
+    let (endpoint, core) = Endpoint::start().await;
+    endpoint.set(200, json!({ "address": bot.to_string() }));
+    let gateway = Gateway::start(&settings(core, "")).await;
+    assert_eq!(gateway.get("/v1/bot/7/x").await.status(), 200);
+    endpoint.set(500, json!({}));
+    let before = "[upstreams.another]\naddresses = [\"127.0.0.1:1\"]\n";
+    for changed in [
+        [&*settings(core, ""), before].concat(),
+        settings(core, "").replacen("[lookups", "retries = 1\n[lookups", 1),
+    ] {
+        gateway.reload(&changed).await;
+        assert_eq!(gateway.get("/v1/bot/7/x").await.status(), 200);
+    }
+    assert_eq!(endpoint.asked(), 1);
+    // What may be an answer has changed, so that it has to be asked for.
+    gateway
+        .reload(&settings(core, "").replace("\"1024-65535\"", "\"1024-65534\""))
+        .await;
+    problem(
+        gateway.get("/v1/bot/7/x").await,
+        503,
+        "destination_unavailable",
+    )
+    .await;
+}

@@ -51,3 +51,4 @@ mod upstream_responses;
 mod validation;
 mod validation_bodies;
 mod validation_documents;
+mod waits;

@@ -136,8 +136,20 @@ async fn routes_answer_themselves() {
         "[routes.icon]\npaths = [\"/favicon.ico\"]\nauth = \"public\"\nrespond = { status = 204 }\n",
         "[routes.closed]\npaths = [\"/closed\"]\nrespond = { status = 200, body = \"a\" }\n",
         "[routes.moved]\npaths = [\"/moved\"]\nauth = \"public\"\nredirect = \"/to\"\nredirect_status = 303\n",
+        "[routes.next]\npaths = [\"/p/{id}\"]\nauth = \"public\"\nredirect = \"/p/{id}?next={id}#{id}\"\n",
     ];
     let gateway = Gateway::start(&settings.concat()).await;
+    // A segment stays within the parameter that it is written in.
+    for (path, expected) in [
+        (
+            "/p/a&admin=1",
+            "/p/a&admin=1?next=a%26admin%3D1#a%26admin%3D1",
+        ),
+        ("/p/a%26b+c", "/p/a%26b+c?next=a%26b%2Bc#a%26b%2Bc"),
+    ] {
+        let response = gateway.get(path).await;
+        assert_eq!(response.headers()["location"], expected);
+    }
     for _ in 0..2 {
         let response = gateway.get("/down").await;
         assert_eq!(response.status(), 503);

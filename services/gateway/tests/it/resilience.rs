@@ -26,19 +26,19 @@ use crate::support::{
 
 /// A replica whose responses the test decides.
 #[derive(Clone)]
-struct Scripted {
-    address: SocketAddr,
+pub(crate) struct Scripted {
+    pub(crate) address: SocketAddr,
     status: Arc<AtomicU16>,
     retry_after: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
     /// The ids of the requests to other paths than `/check`.
     ids: Arc<Mutex<Vec<String>>>,
     /// Requests to `/held` wait for a permit, and those to `/slow` send one part of the body for each.
-    permits: Arc<Semaphore>,
+    pub(crate) permits: Arc<Semaphore>,
 }
 
 impl Scripted {
-    async fn start(status: u16) -> Self {
+    pub(crate) async fn start(status: u16) -> Self {
         let mut scripted = Self {
             address: free_address(),
             status: Arc::new(AtomicU16::new(status)),
@@ -85,11 +85,11 @@ impl Scripted {
         response
     }
 
-    fn set(&self, status: u16) {
+    pub(crate) fn set(&self, status: u16) {
         self.status.store(status, Ordering::Relaxed);
     }
 
-    fn served(&self) -> usize {
+    pub(crate) fn served(&self) -> usize {
         self.served.load(Ordering::Relaxed)
     }
 
@@ -99,12 +99,12 @@ impl Scripted {
 }
 
 /// `more` are settings of the upstream.
-fn settings(replicas: &[&Scripted], more: &str) -> String {
+pub(crate) fn settings(replicas: &[&Scripted], more: &str) -> String {
     let addresses: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
     [&upstream(&addresses), more, "\n", &route("all", "/*", "")].concat()
 }
 
-async fn shown(gateway: &Gateway) -> Value {
+pub(crate) async fn shown(gateway: &Gateway) -> Value {
     let mut shown: Value = gateway.admin("/upstreams").await.json().await.unwrap();
     shown["upstreams"][0].take()
 }
@@ -124,13 +124,13 @@ async fn wait_for_state(gateway: &Gateway, replica: &Scripted, expected: &str) {
     .await;
 }
 
-fn send(gateway: &Gateway, path: &str) -> JoinHandle<u16> {
+pub(crate) fn send(gateway: &Gateway, path: &str) -> JoinHandle<u16> {
     let (client, url) = (client(), gateway.url(path));
     tokio::spawn(async move { client.get(url).send().await.unwrap().status().as_u16() })
 }
 
 /// Until a request is at the replica.
-async fn arrived(replica: &Scripted, count: usize) {
+pub(crate) async fn arrived(replica: &Scripted, count: usize) {
     eventually("the request is there", || async {
         (replica.served() >= count).then_some(())
     })
@@ -210,6 +210,11 @@ async fn what_is_not_safe_or_not_wanted_is_not_retried() {
         .await;
     assert_eq!(two(post).await, [200, 503]);
     assert_eq!(two(with_key).await, [200, 200]);
+    // A service that finds no key, or does not know which, would execute both.
+    let empty = || post().header("idempotency-key", "");
+    let two_keys = || with_key().header("idempotency-key", "k-2");
+    assert_eq!(two(empty).await, [200, 503]);
+    assert_eq!(two(two_keys).await, [200, 503]);
     // The upstream says what is retried, unless the route does.
     let none = settings(&[&bad, &good], "retry_on = [\"reset\", \"504\"]");
     gateway.reload(&none).await;

@@ -475,3 +475,35 @@ async fn a_store_with_tls_is_authenticated() {
         assert_eq!(gateway.get("/a").await.status(), expected);
     }
 }
+
+/// A reload of how the store is asked keeps the connection to it: no request is refused meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_does_not_lose_the_store() {
+    let Some(redis) = RedisServer::start() else {
+        return;
+    };
+    let limits = [
+        "[limits.l]\nrequests = 1000\nwindow_seconds = 600\n",
+        &route("a", "/a", "limit = \"l\"\non_store_error = \"deny\""),
+    ]
+    .concat();
+    let address = serve(echo()).await;
+    let with = |more: &str| {
+        settings(
+            address,
+            &format!("url = \"{}\"\n{more}", redis.url()),
+            &limits,
+        )
+    };
+    let gateway = Gateway::start(&with("")).await;
+    is_up(&gateway, true).await;
+    for failures in 4..8 {
+        gateway
+            .reload(&with(&format!("max_failures = {failures}")))
+            .await;
+        for _ in 0..5 {
+            assert_eq!(gateway.get("/a").await.status(), 200);
+        }
+    }
+    is_up(&gateway, true).await;
+}

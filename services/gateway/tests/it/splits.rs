@@ -122,6 +122,7 @@ async fn a_cookie_keeps_a_client_at_its_upstream() {
         "a",
         "0",
         "2bb80d537b1da3e3",
+        "394f44e7a2ca3005",
         "../secret",
     ];
     for forged in forged {

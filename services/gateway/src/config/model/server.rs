@@ -99,9 +99,24 @@ impl Listen {
         }
     }
 
-    /// Connections begin with a PROXY header.
+    /// Whether connections of the one with this local address begin with a PROXY header. The address is a
+    /// question to the kernel, so it is not asked unless some do. Without an answer, they do.
+    pub(crate) fn any_expects_proxy_header(
+        listeners: &[Self],
+        local: impl FnOnce() -> Option<SocketAddr>,
+    ) -> bool {
+        if !listeners.iter().any(Self::proxy_protocol) {
+            return false;
+        }
+        local().is_none_or(|local| {
+            let own = listeners.iter().find(|listener| listener.accepts(local));
+            own.is_some_and(Self::proxy_protocol)
+        })
+    }
+
+    /// Whether connections begin with a PROXY header.
     pub(crate) fn proxy_protocol(&self) -> bool {
-        matches!(self, Self::Table(listener) if listener.proxy_protocol)
+        matches!(self, Self::Table(table) if table.proxy_protocol)
     }
 
     /// `None`: as `server.http2` says.
@@ -110,5 +125,34 @@ impl Listen {
             Self::Address(_) => None,
             Self::Table(listener) => listener.http2,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_ask_for_their_local_address_only_if_it_matters() {
+        let listener = |port, proxy_protocol| {
+            Listen::Table(Listener {
+                address: SocketAddr::from(([0, 0, 0, 0], port)),
+                http2: None,
+                proxy_protocol,
+            })
+        };
+        let plain = [
+            Listen::Address(SocketAddr::from(([0, 0, 0, 0], 80))),
+            listener(81, false),
+        ];
+        let never = || panic!("it was asked for");
+        assert!(!Listen::any_expects_proxy_header(&plain, never));
+        let mixed = [listener(80, false), listener(81, true)];
+        for (port, expected) in [(80, false), (81, true), (82, false)] {
+            let local = || Some(SocketAddr::from(([127, 0, 0, 1], port)));
+            let is_expected = Listen::any_expects_proxy_header(&mixed, local);
+            assert_eq!(is_expected, expected, "{port}");
+        }
+        assert!(Listen::any_expects_proxy_header(&mixed, || None));
     }
 }

@@ -105,7 +105,7 @@ fn parse_redirect(text: &str, paths: &[PathPattern]) -> Result<Template, String>
             Err("must name its host without a segment of the path".to_owned())
         }
         None if !is_path => Err("must be a URL or a path that starts with /".to_owned()),
-        _ => Template::parse(text, paths),
+        _ => Template::parse_url(text, paths),
     }
 }
 

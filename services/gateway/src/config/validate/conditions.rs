@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::{HeaderName, HeaderValue};
 
-use super::checker::Checker;
+use super::{checker::Checker, reserved::ReservedHeaders};
 use crate::{
     config::model::{self, Condition},
     routing::{ExpectedValue, HeaderCondition, QueryCondition},
@@ -16,11 +16,13 @@ const MAX_PARAMETERS: usize = 16;
 pub(super) fn check_headers(
     key: &str,
     route: &model::Route,
+    reserved: &ReservedHeaders,
     checker: &mut Checker,
 ) -> Option<Vec<HeaderCondition>> {
     let parse = |name: &str, condition: &Condition| {
         let name =
             HeaderName::try_from(name).map_err(|_| "is not a valid header name".to_owned())?;
+        reserved.check_condition(&name)?;
         let value = |text: &str| {
             HeaderValue::try_from(text).map_err(|_| "is not a valid header value".to_owned())
         };

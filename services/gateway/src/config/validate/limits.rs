@@ -7,6 +7,7 @@ use url::{Host, Url};
 
 use super::{
     checker::{Checker, DAY_SECONDS},
+    reserved::ReservedHeaders,
     upstreams::{parse_authorities, parse_target},
 };
 use crate::config::{
@@ -18,7 +19,12 @@ const MAX_KEYS: usize = 4;
 const MAX_SERVERS: usize = 100;
 const DEFAULT_PORT: u16 = 6379;
 
-pub(super) fn check(name: &str, limit: &model::Limit, checker: &mut Checker) -> Option<Limit> {
+pub(super) fn check(
+    name: &str,
+    limit: &model::Limit,
+    reserved: &ReservedHeaders,
+    checker: &mut Checker,
+) -> Option<Limit> {
     let key = format!("limits.{name}");
     checker.name(&key, name);
     checker.ranges(
@@ -31,7 +37,7 @@ pub(super) fn check(name: &str, limit: &model::Limit, checker: &mut Checker) -> 
     if let Some(burst) = limit.burst {
         check_burst(&key, burst, limit, checker);
     }
-    let keys = check_keys(&key, limit, checker);
+    let keys = check_keys(&key, limit, reserved, checker);
     Some(Limit {
         name: name.into(),
         requests: limit.requests,
@@ -64,7 +70,12 @@ fn check_burst(key: &str, burst: u32, limit: &model::Limit, checker: &mut Checke
 }
 
 /// Without any, the user, and the client IP of those who have none.
-fn check_keys(key: &str, limit: &model::Limit, checker: &mut Checker) -> Option<Vec<LimitKey>> {
+fn check_keys(
+    key: &str,
+    limit: &model::Limit,
+    reserved: &ReservedHeaders,
+    checker: &mut Checker,
+) -> Option<Vec<LimitKey>> {
     let key = format!("{key}.key");
     let keys = limit.key.as_slice();
     if keys.is_empty() {
@@ -88,8 +99,8 @@ fn check_keys(key: &str, limit: &model::Limit, checker: &mut Checker) -> Option<
             Key::Named(NamedKey::ApiKey) => Ok(LimitKey::ApiKey),
             Key::Named(NamedKey::ClientIp) => Ok(LimitKey::ClientIp),
             Key::Header(named) => HeaderName::try_from(&named.header)
-                .map(LimitKey::Header)
-                .map_err(|_| format!("`{}` is not a valid header name", named.header)),
+                .map_err(|_| format!("`{}` is not a valid header name", named.header))
+                .and_then(|name| reserved.check_key(&name).map(|()| LimitKey::Header(name))),
         };
         checker.ok(&key, parsed)
     });
@@ -321,6 +332,11 @@ mod tests {
             ("burst = 10", "must be between 1 and 9"),
             ("key = \"cookie\"", "limits.l.key"),
             ("key = { header = \"a b\" }", "is not a valid header name"),
+            ("key = { header = \"X-User-Id\" }", "clients can forge"),
+            (
+                "key = { header = \"x-forwarded-for\" }",
+                "clients can forge",
+            ),
             ("key = [\"user\", \"user\"]", "must not have key 2 twice"),
             (
                 "key = [\"user\", \"token\", \"api_key\", \"client_ip\", { header = \"a\" }]",
@@ -330,6 +346,38 @@ mod tests {
         ] {
             let error = limit(refused).unwrap_err();
             assert!(error.contains(says), "{refused}: {error}");
+        }
+    }
+
+    /// What a client sends under the name of a claim is removed later, so it must not choose a quota.
+    #[test]
+    fn limits_do_not_count_by_what_the_gateway_removes() {
+        let claim = "claim_headers = { \"X-Tenant\" = \"tenant\" }";
+        let limit = |header: &str| {
+            format!(
+                "[limits.l]\nrequests = 1\nwindow_seconds = 1\nkey = {{ header = \"{header}\" }}\n"
+            )
+        };
+        let route =
+            |more: &str| format!("[routes.r]\npaths = [\"/r\"]\nserve = \"docs\"\n{more}\n");
+        let of_claims = [limit("x-tenant"), route(claim)].concat();
+        let error = check(&of_claims).unwrap_err();
+        assert!(
+            error.contains("limits.l.key") && error.contains("clients can forge"),
+            "{error}"
+        );
+        assert_eq!(check(&[limit("x-tenant"), route("")].concat()), Ok(()));
+        let hasura = "[jwt]\nhasura_claims = \"a\"\n".to_owned();
+        let error = check(&[limit("x-hasura-role"), hasura].concat()).unwrap_err();
+        assert!(error.contains("clients can forge"), "{error}");
+        for (name, is_allowed) in [
+            ("x-tenant", false),
+            ("x-user-id", false),
+            ("x-forwarded-proto", true),
+            ("x-beta", true),
+        ] {
+            let condition = format!("headers = {{ {name} = \"a\" }}\n{claim}");
+            assert_eq!(check(&route(&condition)).is_ok(), is_allowed, "{name}");
         }
     }
 

@@ -171,6 +171,13 @@ fn check_endpoint(
         }
     };
     let known = indices(&model.upstreams);
+    let asked = model.upstreams.get(upstream);
+    if asked.is_some_and(|asked| asked.http2 && !asked.tls) {
+        checker.error(
+            format!("{key}.upstream"),
+            "is not possible with an upstream that has http2 without tls",
+        );
+    }
     let upstream = resolve(key, "upstream", upstream, &known, checker);
     let is_keyed =
         |path: &PathPattern| path.wildcards() == 1 && path.has_capture(KEY) && !path.prefix;

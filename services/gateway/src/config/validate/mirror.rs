@@ -31,6 +31,12 @@ pub(super) fn check(
     }
     let known = &references.upstreams;
     let upstream = resolve(&key, "upstream", &mirror.upstream, known, checker)?;
+    if !references.speaks_http1[upstream] {
+        checker.error(
+            format!("{key}.upstream"),
+            "is not possible with an upstream that has http2 without tls",
+        );
+    }
     let rule = MirrorRule {
         upstream,
         percent: mirror.percent,

@@ -18,6 +18,7 @@ mod limits;
 mod lookups;
 mod mirror;
 mod references;
+mod reserved;
 mod resilience;
 mod revocations;
 mod routes;
@@ -55,10 +56,11 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
         .iter()
         .filter_map(|(name, upstream)| upstreams::check(name, upstream, &mut checker))
         .collect();
+    let reserved = reserved::ReservedHeaders::of(&model);
     let limits = model
         .limits
         .iter()
-        .filter_map(|(name, limit)| limits::check(name, limit, &mut checker))
+        .filter_map(|(name, limit)| limits::check(name, limit, &reserved, &mut checker))
         .collect();
     let lookups = lookups::check(&model, &mut checker);
     let caches = model.caches.iter();
@@ -76,7 +78,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
         kept: &kept,
         model: &model,
     };
-    let routes = routes::check(&model, &guards, &known, &mut checker);
+    let routes = routes::check(&model, &guards, (&known, &reserved), &mut checker);
     checker.finish()?;
     Ok(Config {
         trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{access, guards::GuardTables};
+use super::{access, guards::GuardTables, reserved::ReservedHeaders};
 use crate::config::model;
 
 /// The other tables, for the checks of a route.
@@ -13,6 +13,9 @@ pub(super) struct References<'a> {
     pub(super) has_http2: Vec<bool>,
     /// By the index of the upstream: whether it has an OpenAPI document.
     pub(super) is_documented: Vec<bool>,
+    /// By the index of the upstream: without HTTP/2, or a choice of both in the handshake. The requests of
+    /// the gateway itself need that.
+    pub(super) speaks_http1: Vec<bool>,
     pub(super) limits: BTreeMap<&'a str, usize>,
     pub(super) lookups: BTreeMap<&'a str, usize>,
     pub(super) caches: BTreeMap<&'a str, usize>,
@@ -20,4 +23,5 @@ pub(super) struct References<'a> {
     pub(super) direct_path: bool,
     pub(super) guards: &'a GuardTables<'a>,
     pub(super) access: &'a access::Known<'a>,
+    pub(super) reserved: &'a ReservedHeaders,
 }

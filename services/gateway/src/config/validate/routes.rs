@@ -9,6 +9,7 @@ use super::{
     guards::GuardTables,
     lifecycle, lookups, mirror,
     references::References,
+    reserved::ReservedHeaders,
     split, validation,
     values::{check_list, indices, parse_method, resolve},
 };
@@ -24,7 +25,7 @@ const MAX_BODY_BYTES: u64 = 1 << 40;
 pub(super) fn check(
     model: &model::Model,
     guards: &GuardTables<'_>,
-    access: &access::Known<'_>,
+    (access, reserved): (&access::Known<'_>, &ReservedHeaders),
     checker: &mut Checker,
 ) -> Vec<Route> {
     let references = References {
@@ -40,6 +41,11 @@ pub(super) fn check(
             .values()
             .map(|upstream| upstream.openapi.is_some() || upstream.document.is_some())
             .collect(),
+        speaks_http1: model
+            .upstreams
+            .values()
+            .map(|upstream| upstream.tls || !upstream.http2)
+            .collect(),
         limits: indices(&model.limits),
         lookups: indices(&model.lookups),
         caches: indices(&model.caches),
@@ -47,6 +53,7 @@ pub(super) fn check(
         direct_path: model.server.direct_path,
         guards,
         access,
+        reserved,
     };
     model
         .routes
@@ -85,7 +92,7 @@ fn check_route(
     let mirror = mirror::check(&key, route, references, checker);
     let rewrite = actions::check_rewrite(&key, route, known_paths, checker);
     let lifecycle = lifecycle::check(&key, route, checker);
-    let headers = conditions::check_headers(&key, route, checker);
+    let headers = conditions::check_headers(&key, route, references.reserved, checker);
     let query = conditions::check_query(&key, route, checker);
     let (request_headers, response_headers) = edits::check(&key, route, known_paths, checker);
     let guards = references.guards.of_route(&key, route, checker);

@@ -18,11 +18,17 @@ use super::{
 };
 use crate::{
     cache::BodyLength,
-    edge::{attempt, ctx::Ctx, reply, response::has_answered, response_framing::Framing},
+    edge::{
+        attempt::{self, NotChosen, SlowTry},
+        ctx::Ctx,
+        departure::Departure,
+        reply,
+        response::has_answered,
+        response_framing::Framing,
+    },
     error,
     policy::ReceivedResponse,
     reply::GatewayResponse,
-    request::Headers as _,
     state::State,
     upstream::Upstream,
 };
@@ -35,9 +41,7 @@ impl InFlight<'_> {
         mut start: PartialRequest,
     ) -> Result<AttemptOutcome, FailedRequest> {
         let timeouts = self.timeouts();
-        let idempotent = attempt::is_idempotent(Some(upstream), self.method, |name| {
-            self.head.first(name).is_some()
-        });
+        let idempotent = attempt::is_idempotent(Some(upstream), self.method, &self.head);
         loop {
             let Connected { stream, reused, at } = self.connect(upstream).await?;
             let client = Client {
@@ -46,12 +50,13 @@ impl InFlight<'_> {
             };
             let mut exchange = Exchange::new(client, stream, start, timeouts, at);
             let can_repeat = idempotent && exchange.request_read();
-            exchange.bound_try(attempt::try_deadline(&self.ctx, can_repeat).map(Instant::from_std));
+            let (try_until, slow) = attempt::try_bound(&self.ctx, can_repeat).unzip();
+            exchange.bound_try(try_until.map(Instant::from_std));
             let shown = (self.method, &self.head);
             let (ctx, state) = (&mut self.ctx, &*self.connection.state);
             let mut on_head = HeadWriter::new(ctx, state, (self.keep, idempotent), shown);
             let mut result = exchange.run(&mut on_head).await;
-            if matches!(result, Err(ExchangeError::TryTimeout)) && !on_head.leaves_slow_try() {
+            if matches!(result, Err(ExchangeError::TryTimeout)) && !on_head.leaves(slow.as_ref()) {
                 // No other replica is to be asked, so this one has all the time that there is.
                 exchange.bound_try(None);
                 result = exchange.run(&mut on_head).await;
@@ -74,6 +79,7 @@ impl InFlight<'_> {
             };
             let can_reply = exchange.can_reply();
             let unanswered = exchange.is_unanswered();
+            let silence = exchange.silence_before_head();
             let again = exchange.into_request();
             let (ctx, state) = (&mut self.ctx, &self.connection.state);
             let retry = match &failure {
@@ -83,11 +89,10 @@ impl InFlight<'_> {
                     let repeatable = idempotent && unanswered && again.is_some();
                     attempt::after_a_failed_connection(ctx, state, repeatable, reused)
                 }
-                ExchangeError::UpstreamTimeout => {
-                    attempt::note_silence(ctx);
+                failure => {
+                    note_timeout(ctx, failure, silence);
                     false
                 }
-                _ => false,
             };
             if let Some(again) = again.filter(|_| retry) {
                 start = again;
@@ -111,8 +116,14 @@ impl InFlight<'_> {
     async fn connect(&mut self, upstream: &Arc<Upstream>) -> Result<Connected, FailedRequest> {
         let Connection { state, alarm, .. } = &mut *self.connection;
         loop {
-            let chosen = attempt::next_replica(&mut self.ctx, state).await;
-            chosen.map_err(FailedRequest::refused)?;
+            let client = Departure::Direct(self.stream);
+            match attempt::next_replica(&mut self.ctx, state, client).await {
+                Ok(()) => {}
+                Err(NotChosen::Refused(problem)) => return Err(FailedRequest::refused(*problem)),
+                Err(NotChosen::ClientGone) => {
+                    return Err(FailedRequest::of(&ExchangeError::ClientGone, None));
+                }
+            }
             let attempts = &self.ctx.attempts;
             let (address, now) = attempts
                 .address
@@ -120,8 +131,16 @@ impl InFlight<'_> {
                 .ok_or_else(|| FailedRequest::refused(error::internal()))?;
             let now = Instant::from_std(now);
             let server = &self.ctx.snapshot.config.model.server;
-            match connect((address, now), upstream, server, &state.pool, alarm).await {
+            let end = self.ctx.deadline().map(Instant::from_std);
+            let until = end
+                .into_iter()
+                .chain([now + upstream.config.connect_timeout]);
+            let until = until.min().unwrap_or(now);
+            match connect((address, now, until), server, &state.pool, alarm).await {
                 Ok(connected) => return Ok(connected),
+                Err(_) if attempt::has_expired(&self.ctx) => {
+                    return Err(FailedRequest::of(&ExchangeError::RequestTimeout, None));
+                }
                 Err(_) if attempt::after_no_connection(&mut self.ctx, state) => {}
                 Err(error) => return Err(FailedRequest::unreachable(Some(error.to_string()))),
             }
@@ -138,6 +157,15 @@ impl InFlight<'_> {
             write: Duration::from_secs(write),
             end: ctx.deadline().map(Instant::from_std),
         }
+    }
+}
+
+/// `silence`: for how long the head of the response has been waited for, if it was.
+fn note_timeout(ctx: &Ctx, failure: &ExchangeError, silence: Option<Duration>) {
+    match (failure, silence) {
+        (ExchangeError::UpstreamTimeout, _) => attempt::note_silence(ctx),
+        (ExchangeError::RequestTimeout, Some(silence)) => attempt::note_deadline(ctx, silence),
+        _ => {}
     }
 }
 
@@ -177,8 +205,12 @@ impl<'h> HeadWriter<'h> {
 
 impl HeadWriter<'_> {
     /// Whether another replica is asked instead of one that has not answered in time.
-    fn leaves_slow_try(&mut self) -> bool {
-        attempt::after_a_slow_try(self.ctx, self.state)
+    fn leaves(&mut self, slow: Option<&SlowTry>) -> bool {
+        let leaves = slow.is_some_and(SlowTry::is_given_up);
+        if leaves {
+            attempt::after_a_slow_try(self.ctx, self.state);
+        }
+        leaves
     }
 
     /// Shows the response to a cache.

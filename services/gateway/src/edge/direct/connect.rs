@@ -5,11 +5,7 @@ use std::{io, net::SocketAddr};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::alarm::Alarm;
-use crate::{
-    config::model::Server,
-    edge::socket::tcp_keepalive,
-    upstream::{Pool, Upstream},
-};
+use crate::{config::model::Server, edge::socket::tcp_keepalive, upstream::Pool};
 use pingora::protocols::l4::ext::set_tcp_keepalive;
 
 /// A connection, and whether it has served a request before.
@@ -21,10 +17,9 @@ pub(super) struct Connected {
 }
 
 /// # Errors
-/// When the replica refuses the connection, or does not accept it within the time-out.
+/// When the replica refuses the connection, or does not accept it in time.
 pub(super) async fn connect(
-    (address, now): (SocketAddr, Instant),
-    upstream: &Upstream,
+    (address, now, until): (SocketAddr, Instant, Instant),
     server: &Server,
     pool: &Pool,
     alarm: &mut Alarm,
@@ -36,9 +31,8 @@ pub(super) async fn connect(
             at: now,
         });
     }
-    let deadline = now + upstream.config.connect_timeout;
     let stream = alarm
-        .bound(Some(deadline), TcpStream::connect(address))
+        .bound(Some(until), TcpStream::connect(address))
         .await
         .ok_or(io::ErrorKind::TimedOut)??;
     // A small request must not wait for the acknowledgment of the one before.

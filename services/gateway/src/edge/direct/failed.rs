@@ -19,6 +19,8 @@ pub(super) enum ExchangeError {
     /// The request body did not arrive in time.
     BodyTimeout,
     UpstreamTimeout,
+    /// The time of the whole request has passed.
+    RequestTimeout,
     /// The upstream has not answered while another replica could be asked.
     TryTimeout,
     /// Another attempt takes the place of the response.
@@ -75,7 +77,9 @@ impl ExchangeError {
         match self {
             Self::ClientGone | Self::ClientStalled => None,
             Self::BodyTimeout => Some(failure::body_timed_out()),
-            Self::UpstreamTimeout | Self::TryTimeout => Some(error::upstream_timeout()),
+            Self::UpstreamTimeout | Self::RequestTimeout | Self::TryTimeout => {
+                Some(error::upstream_timeout())
+            }
             Self::UpstreamClosed(_) | Self::Refused(_) | Self::Withheld => {
                 Some(error::bad_gateway())
             }
@@ -88,6 +92,7 @@ impl ExchangeError {
             Self::ClientStalled => "the client did not read the response in time",
             Self::BodyTimeout => "the request body did not arrive in time",
             Self::UpstreamTimeout => "the upstream did not respond in time",
+            Self::RequestTimeout => "the request did not end in time",
             Self::TryTimeout => "the upstream did not respond within the time-out of an attempt",
             Self::Withheld => "the upstream answered with an error",
             Self::UpstreamClosed(None) => "the upstream closed the connection",

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, pin::Pin, sync::Arc};
 
-use http::{HeaderName, Method, StatusCode, Version, header};
+use http::{Method, StatusCode, Version, header};
 use pingora::protocols::{GetSocketDigest as _, Ssl as _};
 use quartet_common::{problem::Problem, request_id};
 use quartet_telemetry::TRACEPARENT;
@@ -237,9 +237,10 @@ impl DirectConnection {
         view: RequestView<'_>,
     ) -> bool {
         let received = stream.body_received() as u64;
-        let has = |name: &HeaderName| view.first(name).is_some();
-        received < self.head.body_bytes()
-            && attempt::is_idempotent(upstream, self.head.method(), has)
+        // That of a route with several upstreams is not known yet.
+        let may_be_idempotent = attempt::is_idempotent(upstream, self.head.method(), &view)
+            || (upstream.is_none() && attempt::has_idempotency_key(&view));
+        received < self.head.body_bytes() && may_be_idempotent
     }
 }
 

@@ -30,9 +30,11 @@ impl Denials {
         }
     }
 
-    /// Refused requests do not count, so that nothing but time gives a quota back.
+    /// Refused requests do not count, so that nothing but time gives a quota back. Never for longer than
+    /// the limit can last, whatever the store says: its clock may have been wrong.
     pub(super) fn add(&self, limit: &str, rule: Rule, subject: Subject<'_>, reset: Duration) {
         let now = self.now_us();
+        let reset = reset.min(rule.longest());
         let reset = u64::try_from(reset.as_micros()).unwrap_or(u64::MAX);
         let denial = Denial {
             rule,
@@ -63,5 +65,32 @@ impl Denials {
 
     fn now_us(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_with_a_wrong_clock_shuts_no_one_out_for_good() {
+        let denials = Denials::new(64);
+        let subject = Subject::ClientIp([10, 0, 0, 1].into());
+        let window = Rule::Window {
+            requests: 5,
+            slice_ms: 3_000,
+        };
+        let bucket = Rule::Bucket {
+            burst: 10,
+            interval_us: 1_000_000,
+        };
+        for (rule, longest) in [(window, 63), (bucket, 10)] {
+            for (reset, expected) in [(u64::MAX, longest), (2, 2)] {
+                denials.add("l", rule, subject, Duration::from_secs(reset));
+                let left = denials.left("l", rule, subject).unwrap();
+                let expected = Duration::from_secs(expected);
+                assert!(left <= expected && expected.saturating_sub(left) < Duration::from_secs(1));
+            }
+        }
     }
 }

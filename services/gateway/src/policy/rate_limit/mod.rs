@@ -34,7 +34,7 @@ use rule::{LimitDecision, Rule};
 pub(crate) use shared::SharedCounter;
 use shared::{Answer, Counted};
 pub(crate) use store::{Pause, StoreStatus};
-use subject::Subject;
+use subject::{Requester, Subject};
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static STATE: HeaderName = HeaderName::from_static("ratelimit");
@@ -104,8 +104,8 @@ impl NamedLimit {
         Arc::new(own)
     }
 
-    fn subject<'a>(&'a self, facts: &RequestFacts<'a>, caller: Option<&'a Claims>) -> Subject<'a> {
-        Subject::new(&self.limit.keys, facts, caller)
+    fn subject<'a>(&'a self, facts: &RequestFacts<'a>, requester: Requester<'a>) -> Subject<'a> {
+        Subject::new(&self.limit.keys, facts, requester)
     }
 
     fn counted<'c>(&'c self, subject: Subject<'c>) -> Counted<'c> {
@@ -128,9 +128,16 @@ impl NamedLimit {
             .unwrap_or(own)
     }
 
-    /// Counts a request, unless the quota is used up.
+    /// Counts a request, unless the quota is used up. A site without one adds no more networks to those
+    /// that are counted: it could push out the counts of others.
     fn take(&self, subject: Subject<'_>, now: u64) -> LimitDecision {
         let name = &self.counter_name;
+        if let Some(site) = subject.site() {
+            let site = self.counter.look(name, self.site_rule, site, now);
+            if !site.allowed {
+                return site;
+            }
+        }
         let own = self.counter.count(name, self.rule, subject, now);
         let Some(site) = subject.site().filter(|_| own.allowed) else {
             return own;
@@ -229,9 +236,9 @@ impl RateLimits {
         if let Some(refused) = self.refuse_denied(shared, facts, context) {
             return Verdict::Now(refused);
         }
-        let caller = context.caller.as_deref();
+        let requester = requester(context.caller.as_ref(), context.deferred.is_some());
         let limits = self.limits.iter();
-        let limits = limits.map(|named| named.counted(named.subject(facts, caller)));
+        let limits = limits.map(|named| named.counted(named.subject(facts, requester)));
         let Some(question) = shared.question(limits) else {
             return Verdict::Now(self.fall_back(facts, context));
         };
@@ -250,10 +257,16 @@ impl RateLimits {
         facts: &RequestFacts<'_>,
         context: &mut PolicyContext,
     ) -> Option<Flow> {
-        let PolicyContext { caller, quotas, .. } = context;
+        let PolicyContext {
+            caller,
+            quotas,
+            deferred,
+            ..
+        } = context;
+        let requester = requester(caller.as_ref(), deferred.is_some());
         let mut refusing = None;
         for (quota, named) in quotas.iter_mut().zip(&self.limits) {
-            let subject = named.subject(facts, caller.as_deref());
+            let subject = named.subject(facts, requester);
             if let Some(reset) = named.denied(shared, subject) {
                 let outcome = LimitDecision {
                     allowed: false,
@@ -277,14 +290,20 @@ impl RateLimits {
         facts: &RequestFacts<'_>,
         context: &mut PolicyContext,
     ) -> Flow {
-        let PolicyContext { caller, quotas, .. } = context;
+        let PolicyContext {
+            caller,
+            quotas,
+            deferred,
+            ..
+        } = context;
+        let requester = requester(caller.as_ref(), deferred.is_some());
         let mut refusing = None;
         let each = quotas.iter_mut().zip(&self.limits).zip(answers);
         for ((quota, named), answer) in each {
             let outcome = answer.decision();
             *quota = Some(outcome.into());
             if !outcome.allowed {
-                let subject = named.subject(facts, caller.as_deref());
+                let subject = named.subject(facts, requester);
                 named.deny(shared, subject, *answer);
                 refusing.get_or_insert((named, outcome));
             }
@@ -315,8 +334,13 @@ impl RateLimits {
         context: &mut PolicyContext,
         counts: impl Fn(&NamedLimit) -> bool,
     ) -> Flow {
-        let PolicyContext { caller, quotas, .. } = context;
-        let caller = caller.as_deref();
+        let PolicyContext {
+            caller,
+            quotas,
+            deferred,
+            ..
+        } = context;
+        let requester = requester(caller.as_ref(), deferred.is_some());
         let counted = || {
             let limits = self.limits.iter().enumerate();
             limits.filter(|(_, named)| counts(named))
@@ -328,7 +352,7 @@ impl RateLimits {
         if self.limits.len() > 1 {
             let mut refusing = None;
             for (place, named) in counted() {
-                let outcome = named.look(named.subject(facts, caller), now);
+                let outcome = named.look(named.subject(facts, requester), now);
                 quotas[place] = Some(outcome.into());
                 if !outcome.allowed {
                     refusing.get_or_insert((named, outcome));
@@ -339,11 +363,11 @@ impl RateLimits {
             }
         }
         for (place, named) in counted() {
-            let outcome = named.take(named.subject(facts, caller), now);
+            let outcome = named.take(named.subject(facts, requester), now);
             quotas[place] = Some(outcome.into());
             if !outcome.allowed {
                 for (_, earlier) in counted().take_while(|(at, _)| *at < place) {
-                    earlier.give_back(earlier.subject(facts, caller), now);
+                    earlier.give_back(earlier.subject(facts, requester), now);
                 }
                 return named.refuse(outcome);
             }
@@ -365,6 +389,13 @@ impl RateLimits {
                 response.append_bytes(&STATE, state);
             });
         }
+    }
+}
+
+fn requester(caller: Option<&Arc<Claims>>, is_refused: bool) -> Requester<'_> {
+    Requester {
+        caller: caller.map(|claims| &**claims),
+        is_refused,
     }
 }
 

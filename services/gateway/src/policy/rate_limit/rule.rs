@@ -45,6 +45,18 @@ impl Rule {
         }
     }
 
+    /// The longest time for which a subject can be without a quota.
+    pub(super) fn longest(self) -> Duration {
+        match self {
+            Self::Window { slice_ms, .. } => {
+                Duration::from_millis(slice_ms.saturating_mul(SLICES as u64 + 1))
+            }
+            Self::Bucket { burst, interval_us } => {
+                Duration::from_micros(interval_us.saturating_mul(burst.into()))
+            }
+        }
+    }
+
     /// Of a subject that has sent nothing.
     pub(super) fn untouched(self) -> LimitDecision {
         let (Self::Window {

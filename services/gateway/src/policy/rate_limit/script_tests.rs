@@ -178,9 +178,9 @@ fn a_clock_that_goes_back_forgets_nothing() {
 #[derive(Clone, Debug, PartialEq)]
 enum Owned {
     User(String, String),
-    Session(String),
-    Token(String, i64, i64),
-    ApiKey(String),
+    Session(String, String),
+    Token(String, String, i64, i64),
+    ApiKey(String, String),
     Header(String, Vec<u8>),
     Ip(IpAddr),
     Site(Ipv6Addr),
@@ -194,9 +194,10 @@ fn subject() -> impl Strategy<Value = Owned> {
     let v6 = || prop::array::uniform8(prop_oneof![Just(0_u16), Just(0x6161)]);
     prop_oneof![
         (text(), text()).prop_map(|(issuer, name)| Owned::User(issuer, name)),
-        text().prop_map(Owned::Session),
-        (text(), number(), number()).prop_map(|(name, from, to)| Owned::Token(name, from, to)),
-        text().prop_map(Owned::ApiKey),
+        (text(), text()).prop_map(|(issuer, id)| Owned::Session(issuer, id)),
+        (text(), text(), number(), number())
+            .prop_map(|(issuer, name, from, to)| Owned::Token(issuer, name, from, to)),
+        (text(), text()).prop_map(|(issuer, client)| Owned::ApiKey(issuer, client)),
         ("[ah]{1,3}", bytes()).prop_map(|(name, value)| Owned::Header(name, value)),
         prop::array::uniform4(prop_oneof![Just(0_u8), Just(0x61)])
             .prop_map(|octets| Owned::Ip(octets.into())),
@@ -209,13 +210,14 @@ fn key(limit: &str, subject: &Owned) -> Vec<u8> {
     let name;
     let subject = match subject {
         Owned::User(issuer, name) => Subject::User { issuer, name },
-        Owned::Session(session) => Subject::Session(session),
-        Owned::Token(name, issued, expires) => Subject::Token {
+        Owned::Session(issuer, id) => Subject::Session { issuer, id },
+        Owned::Token(issuer, name, issued, expires) => Subject::Token {
+            issuer,
             name,
             issued: *issued,
             expires: *expires,
         },
-        Owned::ApiKey(key) => Subject::ApiKey(key),
+        Owned::ApiKey(issuer, client) => Subject::ApiKey { issuer, client },
         Owned::Header(text, value) => {
             name = HeaderName::try_from(text).unwrap();
             Subject::Header(&name, value)

@@ -9,7 +9,7 @@
 //!              route) one has written
 //! ```
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -38,7 +38,7 @@ pub(crate) struct SharedCounter {
     pub(crate) store: LimitStore,
     key_prefix: String,
     hasher: Hmac<Sha256>,
-    pub(super) denials: Denials,
+    pub(super) denials: Arc<Denials>,
     metrics: GatewayMetrics,
 }
 
@@ -73,20 +73,28 @@ pub(super) struct Answer {
 }
 
 impl SharedCounter {
+    /// Takes over the connection of `previous`, the one before a reload, if it leads to the same server. If
+    /// it also counts under the same keys, who was refused stays so.
+    ///
     /// # Errors
     /// When no client can be built from the settings.
     pub(crate) fn new(
         config: &StoreConfig,
         clock: Clock,
         metrics: &GatewayMetrics,
+        previous: Option<&Self>,
     ) -> Result<Self, RedisError> {
+        let alike = previous.filter(|previous| previous.store.config.counts_as(config));
         let secret = config.key_secret.as_ref();
         let secret = secret.map_or(&b""[..], |secret| secret.expose_secret().as_bytes());
         Ok(Self {
-            store: LimitStore::new(config, clock, metrics)?,
+            store: LimitStore::new(config, clock, metrics, previous.map(|it| &it.store))?,
             key_prefix: config.key_prefix.clone(),
             hasher: Hmac::new_from_slice(secret).expect("a key of any length"),
-            denials: Denials::new(config.max_denied_keys),
+            denials: alike.map_or_else(
+                || Arc::new(Denials::new(config.max_denied_keys)),
+                |previous| Arc::clone(&previous.denials),
+            ),
             metrics: metrics.clone(),
         })
     }

@@ -19,6 +19,15 @@ use crate::config::{Balancing, HashBy};
 /// Replicas that are drawn before the rest is gone through in order.
 const DRAWN: usize = 4;
 
+/// Which replica is worth another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Other {
+    /// Also one that is believed to fail: there is nothing to lose.
+    Any,
+    /// One that is believed to be healthy, because there is a response, or may still be one.
+    Healthy,
+}
+
 /// One choice, as far as it has come.
 struct Choice<'c> {
     tried: &'c [SocketAddr],
@@ -111,6 +120,23 @@ impl Upstream {
             }
         }
         choice.fallback.filter(|_| !choice.busy).map(Arc::clone)
+    }
+
+    /// Whether an attempt could be made at a replica that was not tried and is none of `excluded`.
+    pub(crate) fn has_other(
+        &self,
+        tried: &[SocketAddr],
+        excluded: Option<SocketAddr>,
+        wanted: Other,
+    ) -> bool {
+        let (set, most) = (self.set.load(), self.config.load.replica);
+        set.replicas.iter().any(|replica| {
+            let (address, health) = (replica.address, &replica.health);
+            let is_new = !tried.contains(&address) && excluded != Some(address);
+            let has_room = most == 0 || replica.in_flight() < most;
+            let is_wanted = wanted == Other::Any || !health.is_out();
+            is_new && has_room && is_wanted && !health.is_drained()
+        })
     }
 
     /// Whether any replica may get requests.

@@ -12,6 +12,8 @@ pub(super) enum Wait {
     Answer,
     Upstream,
     Try,
+    /// For the end of the whole request.
+    End,
 }
 
 impl<C, U> Exchange<'_, C, U> {
@@ -20,6 +22,7 @@ impl<C, U> Exchange<'_, C, U> {
             Some((_, Wait::Body)) => ExchangeError::BodyTimeout,
             Some((_, Wait::Answer)) => ExchangeError::ClientStalled,
             Some((_, Wait::Try)) => ExchangeError::TryTimeout,
+            Some((_, Wait::End)) => ExchangeError::RequestTimeout,
             Some((_, Wait::Upstream)) | None => ExchangeError::UpstreamTimeout,
         }
     }
@@ -49,7 +52,7 @@ impl<C, U> Exchange<'_, C, U> {
         };
         let attempt = self.try_until.filter(|_| !self.head_received);
         let attempt = attempt.map(|until| (until, Wait::Try));
-        let end = self.timeouts.end.map(|end| (end, Wait::Upstream));
+        let end = self.timeouts.end.map(|end| (end, Wait::End));
         [request, response, attempt, end]
     }
 }

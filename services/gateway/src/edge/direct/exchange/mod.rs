@@ -251,6 +251,12 @@ where
         !self.head_received && self.interim == 0
     }
 
+    /// For how long the head of the response has been waited for, with nothing left to be sent.
+    pub(super) fn silence_before_head(&self) -> Option<Duration> {
+        let waits = self.sending.is_done() && !self.head_received;
+        waits.then(|| self.upstream_since.elapsed())
+    }
+
     /// The client can be sent another response in place of this one.
     pub(super) fn can_reply(&self) -> bool {
         !self.started && !self.answering.is_partly_used()

@@ -106,7 +106,7 @@ impl LimitStore {
 
     async fn has_moved(&self, link: &Link) -> RedisResult<bool> {
         let mut connector = self.connector.lock().await;
-        let limit = self.connect_timeout * CONNECTIONS;
+        let limit = self.config.connect_timeout * CONNECTIONS;
         let primary = timeout(limit, connector.primary()).await;
         let primary = primary.map_err(|_| slow())??;
         Ok(primary.is_some_and(|primary| primary != link.address))
@@ -115,7 +115,7 @@ impl LimitStore {
     /// A connection on which a call has counted, to every part of a cluster.
     async fn replacement(&self) -> Result<Link, StoreError> {
         let mut connector = self.connector.lock().await;
-        let limit = self.connect_timeout * CONNECTIONS;
+        let limit = self.config.connect_timeout * CONNECTIONS;
         let connected = timeout(limit, connector.connect()).await;
         let mut link = connected.map_err(|_| StoreError::Slow)??;
         let probes = self.probes(&link);
@@ -130,7 +130,7 @@ impl LimitStore {
 
     /// A new connection has a little longer for its first call: the script is loaded by it.
     async fn probe(&self, link: &Link, key: &str) -> Result<(), StoreError> {
-        let limit = self.connect_timeout.max(self.timeout);
+        let limit = self.config.connect_timeout.max(self.config.timeout);
         let limits = [(key, PROBE)];
         let call = Call::take(&limits);
         let answer = timeout(limit, link.evaluate(&call, &self.clock)).await;
@@ -141,7 +141,7 @@ impl LimitStore {
     /// A key for each breaker.
     fn probes(&self, link: &Link) -> Vec<String> {
         if !link.is_cluster() {
-            return vec![format!("{}:probe", self.key_prefix)];
+            return vec![format!("{}:probe", self.config.key_prefix)];
         }
         let mut keys = vec![None; usize::from(RANGES)];
         let mut missing = keys.len();
@@ -149,7 +149,7 @@ impl LimitStore {
             if missing == 0 {
                 break;
             }
-            let key = format!("{}:probe:{number}", self.key_prefix);
+            let key = format!("{}:probe:{number}", self.config.key_prefix);
             let place = &mut keys[usize::from(range_of(key.as_bytes()))];
             if place.is_none() {
                 *place = Some(key);

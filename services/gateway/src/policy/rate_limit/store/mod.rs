@@ -22,7 +22,7 @@ mod status;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use arc_swap::ArcSwapOption;
@@ -57,10 +57,7 @@ pub(super) enum StoreError {
 /// The connection to the store, and what is known of its health.
 #[derive(Debug)]
 pub(crate) struct LimitStore {
-    key_prefix: String,
-    timeout: Duration,
-    connect_timeout: Duration,
-    max_failures: u32,
+    pub(super) config: StoreConfig,
     clock: Clock,
     connector: tokio::sync::Mutex<Connector>,
     link: ArcSwapOption<Link>,
@@ -86,23 +83,32 @@ impl LimitStore {
         config: &StoreConfig,
         clock: Clock,
         metrics: &GatewayMetrics,
+        previous: Option<&Self>,
     ) -> Result<Self, RedisError> {
         let connector = Connector::new(config)?;
         let store_metrics = metrics.limit_store(connector.kind());
-        store_metrics.up.set(0);
+        let same = previous.filter(|previous| previous.config.is_same_server(config));
+        if same.is_none() {
+            store_metrics.up.set(0);
+        }
+        let status = same.map_or_else(|| StoreStatus::new(connector.kind()), Self::describe);
+        // Another connection takes its place, if any is to.
+        let link = same.and_then(|previous| previous.link.load_full());
         Ok(Self {
-            key_prefix: config.key_prefix.clone(),
-            timeout: config.timeout,
-            connect_timeout: config.connect_timeout,
-            max_failures: config.max_failures,
+            config: config.clone(),
             clock,
             metrics: store_metrics,
-            status: Mutex::new(StoreStatus::new(connector.kind())),
+            status: Mutex::new(status),
             connector: tokio::sync::Mutex::new(connector),
-            link: ArcSwapOption::empty(),
+            link: ArcSwapOption::new(link),
             wake: Notify::new(),
             tried: watch::Sender::new(false),
         })
+    }
+
+    /// A reload has replaced this one: the job that keeps it looks for the new one at once.
+    pub(crate) fn retire(&self) {
+        self.wake.notify_one();
     }
 
     /// The way to the server of a key; `None` while it is not asked.
@@ -127,7 +133,7 @@ impl LimitStore {
     /// After the timeout, or when the store does not count.
     pub(super) async fn call(&self, lane: &Lane, call: &Call<'_>) -> Result<Vec<i64>, StoreError> {
         let started = Instant::now();
-        let answer = timeout(self.timeout, lane.link.evaluate(call, &self.clock)).await;
+        let answer = timeout(self.config.timeout, lane.link.evaluate(call, &self.clock)).await;
         let answer = match answer {
             Ok(Ok(answer)) if answer.len() == 1 + 3 * call.len() => Ok(answer),
             Ok(Ok(_)) => Err(StoreError::Closed),
@@ -147,7 +153,7 @@ impl LimitStore {
             link.succeeded(*breaker);
             return;
         };
-        if link.failed(*breaker, error.is_final(), self.max_failures) {
+        if link.failed(*breaker, error.is_final(), self.config.max_failures) {
             if self.is_current(link) {
                 self.unavailable(&error.to_string());
             }

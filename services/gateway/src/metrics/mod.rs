@@ -1,92 +1,25 @@
 //! The gateway's own metrics, beside those that every service has.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+mod labels;
+mod register;
+mod series;
 
-use http::Method;
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+use std::{sync::Arc, time::Duration};
+
+use prometheus_client::metrics::{
+    counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
 };
-use quartet_telemetry::metrics::{Metrics, RequestSeries};
+use quartet_telemetry::metrics::Metrics;
 
 use crate::{
     document::CheckCounts,
     upstream::{LookupOutcome, MirrorOutcome},
 };
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamLabel {
-    upstream: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
-    upstream: Arc<str>,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabels {
-    upstream: Arc<str>,
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CheckLabels {
-    upstream: Arc<str>,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabel {
-    limit: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CacheLabel {
-    cache: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CacheOutcomeLabel {
-    cache: Arc<str>,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LookupLabels {
-    lookup: Arc<str>,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MirrorLabels {
-    upstream: Arc<str>,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StoreLabel {
-    store: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ConfigLabel {
-    hash: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CapLabel {
-    cap: &'static str,
-}
+use labels::{
+    CacheLabel, CacheOutcomeLabel, CapLabel, CheckLabels, ConfigLabel, LimitLabel, LookupLabels,
+    MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel, UpstreamLabel,
+};
+pub(crate) use series::PatternSeries;
 
 /// Handles of all metrics; clones share them.
 ///
@@ -196,197 +129,6 @@ impl GatewayMetrics {
         metrics.register_limit_store();
         metrics.validation.register(&metrics.http);
         metrics
-    }
-
-    fn register_limit_store(&self) {
-        let to = &self.http;
-        to.register(
-            "gateway_rate_limit_store_up",
-            "Whether the store of the rate limits is asked",
-            self.store_up.clone(),
-        );
-        to.register(
-            "gateway_rate_limit_store_calls",
-            "Calls to the store of the rate limits by outcome",
-            self.store_calls.clone(),
-        );
-        to.register(
-            "gateway_rate_limit_store_duration_seconds",
-            "Duration of calls to the store of the rate limits",
-            self.store_duration.clone(),
-        );
-        to.register(
-            "gateway_rate_limit_fallbacks",
-            "Requests for which the store of a limit did not count",
-            self.rate_limit_fallbacks.clone(),
-        );
-        to.register(
-            "gateway_rate_limit_denied",
-            "Requests refused without asking the store, because it had refused one before",
-            self.rate_limit_denied.clone(),
-        );
-        to.register(
-            "gateway_rate_limit_denied_keys",
-            "Users and client IPs that the store has refused, until their quota is back",
-            self.rate_limit_denied_keys.clone(),
-        );
-    }
-
-    fn register_feed(&self) {
-        self.http.register(
-            "gateway_revoked_sessions",
-            "Sessions whose access tokens are refused",
-            self.revoked_sessions.clone(),
-        );
-        self.http.register(
-            "gateway_revocation_feed_failures",
-            "Failed attempts to read the feed of revoked sessions",
-            self.revocation_feed_failures.clone(),
-        );
-    }
-
-    fn register(&self, reloads: Family<OutcomeLabel, Counter>) {
-        let to = &self.http;
-        self.register_config(reloads);
-        to.register(
-            "gateway_upstream_connect_failures",
-            "Failed attempts to reach a replica",
-            self.connect_failures.clone(),
-        );
-        to.register(
-            "gateway_upstream_broken_responses",
-            "Responses that ended early, or that are not HTTP",
-            self.broken_responses.clone(),
-        );
-        to.register(
-            "gateway_upstream_retries",
-            "Attempts after the first one, on another replica or a new connection",
-            self.retries.clone(),
-        );
-        to.register(
-            "gateway_rate_limited",
-            "Requests refused by a rate limit",
-            self.rate_limited.clone(),
-        );
-        self.register_caches();
-        to.register(
-            "gateway_upstream_replicas",
-            "Known replicas of an upstream",
-            self.replicas.clone(),
-        );
-        self.register_upstreams();
-        to.register(
-            "gateway_connections",
-            "Open client connections",
-            self.connections.clone(),
-        );
-        to.register(
-            "gateway_connections_refused",
-            "Client connections over a cap, in all or per client, or without their PROXY header",
-            self.connections_refused.clone(),
-        );
-        to.register(
-            "gateway_log_lines_skipped",
-            "Refused requests and connections without a line in the log",
-            self.log_lines_skipped.clone(),
-        );
-        to.register(
-            "gateway_rate_limit_keys",
-            "Users and client IPs with a rate limit window",
-            self.rate_limit_keys.clone(),
-        );
-        to.register(
-            "gateway_direct_requests",
-            "Requests that took the direct path",
-            self.direct_requests.clone(),
-        );
-        to.register(
-            "gateway_upstream_idle_connections",
-            "Idle connections to replicas, of the direct path",
-            self.idle_connections.clone(),
-        );
-    }
-
-    fn register_config(&self, reloads: Family<OutcomeLabel, Counter>) {
-        let to = &self.http;
-        to.register(
-            "gateway_config_reloads",
-            "Configuration reloads by outcome",
-            reloads,
-        );
-        self.last_reload_applied.set(1);
-        to.register(
-            "gateway_config_last_reload_applied",
-            "Whether the last reload was applied, 1, or refused, 0",
-            self.last_reload_applied.clone(),
-        );
-        to.register(
-            "gateway_config_info",
-            "Always 1; the label is the hash of the configuration in force",
-            self.config_info.clone(),
-        );
-    }
-
-    fn register_caches(&self) {
-        let to = &self.http;
-        to.register(
-            "gateway_cache_requests",
-            "Requests to routes with a response cache, by outcome",
-            self.cache_requests.clone(),
-        );
-        to.register(
-            "gateway_cache_bytes",
-            "Memory of the responses in a cache",
-            self.cache_bytes.clone(),
-        );
-        to.register(
-            "gateway_cache_urls",
-            "URLs with responses in a cache",
-            self.cache_urls.clone(),
-        );
-    }
-
-    fn register_destinations(&self) {
-        let to = &self.http;
-        to.register(
-            "gateway_lookups",
-            "Lookups of destinations by outcome; without those that were known",
-            self.lookups.clone(),
-        );
-        to.register(
-            "gateway_mirrored_requests",
-            "Copies of requests for mirrors by outcome",
-            self.mirrored.clone(),
-        );
-    }
-
-    fn register_upstreams(&self) {
-        let to = &self.http;
-        to.register(
-            "gateway_upstream_replica_states",
-            "Known replicas of an upstream by state",
-            self.replica_states.clone(),
-        );
-        to.register(
-            "gateway_upstream_queued",
-            "Requests that wait for others to end",
-            self.queued.clone(),
-        );
-        to.register(
-            "gateway_upstream_circuit_open",
-            "Whether the circuit breaker of an upstream refuses requests",
-            self.circuit_open.clone(),
-        );
-        to.register(
-            "gateway_upstream_refused",
-            "Requests that were not sent to an upstream because of its limits or its circuit breaker",
-            self.refused.clone(),
-        );
-        to.register(
-            "gateway_upstream_health_checks",
-            "Health checks of replicas by outcome",
-            self.checks.clone(),
-        );
     }
 
     pub(crate) fn refused(&self, upstream: &Arc<str>, reason: &'static str) -> Counter {
@@ -564,56 +306,6 @@ impl StoreMetrics {
             .get_or_create_owned(&OutcomeLabel { outcome })
             .inc();
         self.duration.observe(took.as_secs_f64());
-    }
-}
-
-/// Statuses and methods whose series are resolved once.
-const STATUSES: [u16; 16] = [
-    200, 201, 202, 204, 206, 301, 302, 304, 400, 401, 403, 404, 409, 429, 502, 503,
-];
-const METHODS: [Method; 6] = [
-    Method::GET,
-    Method::POST,
-    Method::PUT,
-    Method::PATCH,
-    Method::DELETE,
-    Method::HEAD,
-];
-
-/// The series of requests to one path pattern. Each is looked up when it is first used, and then
-/// found without a lock.
-#[derive(Debug)]
-pub(crate) struct PatternSeries {
-    metrics: Metrics,
-    pattern: Arc<str>,
-    by_method: [OnceLock<Box<StatusSeries>>; METHODS.len()],
-}
-
-type StatusSeries = [OnceLock<RequestSeries>; STATUSES.len()];
-
-impl PatternSeries {
-    pub(crate) fn new(metrics: &Metrics, pattern: &Arc<str>) -> Self {
-        Self {
-            metrics: metrics.clone(),
-            pattern: Arc::clone(pattern),
-            by_method: Default::default(),
-        }
-    }
-
-    /// As [`Metrics::request_finished`].
-    pub(crate) fn finished(&self, method: &Method, status: u16, took: Duration) {
-        let pattern = || Arc::clone(&self.pattern);
-        let known = METHODS.iter().position(|known| known == method);
-        let usual = STATUSES.iter().position(|usual| *usual == status);
-        let (Some(known), Some(usual)) = (known, usual) else {
-            return self
-                .metrics
-                .request_finished(method, pattern(), status, took);
-        };
-        let by_status = self.by_method[known].get_or_init(Box::default);
-        by_status[usual]
-            .get_or_init(|| self.metrics.series(method, pattern(), status))
-            .finished(took);
     }
 }
 

@@ -5,6 +5,11 @@
 //! again is carried over while its settings are equal: the keys of the verifier, and upstreams with
 //! their addresses and health. Of a changed upstream, addresses and health are carried over.
 
+mod describe;
+mod documents;
+mod notices;
+mod parts;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -13,22 +18,25 @@ use std::{
 use http::HeaderValue;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::ConfigError, problem::Problem};
-use serde_json::{Value, json};
 
 use crate::{
     admin_access::AdminAccess,
-    cache::{Cache, CacheSettings},
-    config::{Config, IssuerConfig, UpstreamConfig, model::OnFeedError},
-    document::{CompileSettings, DocumentSlot, DocumentSource},
+    cache::Cache,
+    config::Config,
+    document::DocumentSlot,
     error,
     metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
-        AccessParts, Chain, ChainParts, ClaimNames, SessionCheck, ValidationParts,
+        AccessParts, Chain, ChainParts, ClaimNames, ValidationParts,
         rate_limit::{LocalCounter, NamedLimit, SharedCounter},
     },
     revocations::Revocations,
-    routing::{Auth, MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
-    upstream::{AddressLookup, HealthState, Mirror, REFUSALS, Upstream},
+    routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
+    upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
+};
+use documents::documents;
+use parts::{
+    carry_over, carry_over_cache, lookups, mirror, session_check, shared_counter, verifiers,
 };
 
 /// The configuration in force, with what is built from it.
@@ -174,33 +182,6 @@ impl Snapshot {
         self.upstream(route)?.config.host.clone()
     }
 
-    /// Where the response of a route comes from, as `explain` shows it.
-    pub(crate) fn describe_destination(&self, route: &Route) -> Value {
-        match route.action {
-            RouteAction::Proxy(index) => describe_upstream(&self.upstreams[index]),
-            RouteAction::Choose if route.lookup.is_some() => {
-                let lookup = route.lookup.as_ref();
-                let name = lookup.map(|(index, _)| &*self.config.lookups[*index].name);
-                json!({ "lookup": name, "segment": lookup.map(|(_, segment)| segment) })
-            }
-            RouteAction::Choose => {
-                let parts = route.split.iter().flat_map(|split| &split.parts);
-                let parts = parts.map(|&(index, weight)| {
-                    let upstream = describe_upstream(&self.upstreams[index]);
-                    json!({ "weight": weight, "of": upstream })
-                });
-                json!({ "split": parts.collect::<Vec<_>>() })
-            }
-            RouteAction::Serve(page) => json!({ "serve": format!("{page:?}").to_lowercase() }),
-            RouteAction::Redirect => {
-                json!({ "redirect": route.redirect.as_ref().map(ToString::to_string) })
-            }
-            RouteAction::Respond => {
-                json!({ "respond": route.respond.as_ref().map(|it| it.status.as_u16()) })
-            }
-        }
-    }
-
     /// The metrics of requests that a pattern of this snapshot matched.
     pub(crate) fn series(&self, pattern: &PathPattern) -> &PatternSeries {
         &self.series[pattern.rank]
@@ -244,6 +225,16 @@ impl Snapshot {
         }
     }
 
+    /// Lets the one who keeps the store of the rate limits know that `next` has another one.
+    pub(crate) fn retire_limit_store(&self, next: &Self) {
+        let other = next.shared_counter.as_ref();
+        if let Some(counter) = &self.shared_counter
+            && !other.is_some_and(|other| Arc::ptr_eq(counter, other))
+        {
+            counter.store.retire();
+        }
+    }
+
     /// # Errors
     /// When no upstream has an address.
     ///
@@ -265,97 +256,14 @@ impl Snapshot {
         found.map(|(_, verifier)| verifier)
     }
 
-    /// Fetches the keys that verify tokens for the first time, so that the first request finds them.
-    pub(crate) fn fetch_keys(&self) {
-        for (_, verifier) in self.needed_issuers() {
-            verifier.prefetch_once();
-        }
-    }
-
-    /// Those that some route accepts: without a route for its tokens, no one misses the keys of an issuer.
-    fn needed_issuers(&self) -> impl Iterator<Item = (&IssuerConfig, &JwtVerifier)> {
-        let routes = self.config.routes.routes();
-        let accepts = |route: &Route, index: &usize| {
-            route.auth != Auth::Public && route.access.issuers.contains(index)
-        };
-        let all = self.config.issuers.iter().zip(&self.verifiers).enumerate();
-        all.filter(move |(index, _)| routes.iter().any(|route| accepts(route, index)))
-            .map(|(_, issuer)| issuer)
-    }
-
-    /// What is wrong with the keys that verify tokens. Missing ones are fetched.
-    pub(crate) fn key_notices(&self) -> Vec<String> {
-        let notices = self.needed_issuers().flat_map(|(issuer, verifier)| {
-            let notices = verifier.notices().into_iter();
-            notices.map(|notice| {
-                if issuer.is_default() {
-                    notice
-                } else {
-                    format!("issuer {}: {notice}", issuer.name)
-                }
-            })
-        });
-        notices.collect()
-    }
-
     /// The documents that routes validate against.
     pub(crate) fn document_slots(&self) -> impl Iterator<Item = &Arc<DocumentSlot>> {
         self.documents.iter().flatten()
     }
 
-    /// Which documents are missing that routes validate against.
-    pub(crate) fn document_notices(&self) -> Vec<String> {
-        let missing = self.document_slots().filter(|slot| !slot.is_known());
-        let notices = missing.map(|slot| {
-            let name = &slot.source.upstream;
-            format!("the OpenAPI document of {name} is not known; routes with validate = \"block\" answer 503")
-        });
-        notices.collect()
-    }
-
-    /// What is wrong with the feed of revoked sessions.
-    pub(crate) fn feed_notices(&self, revocations: &Revocations) -> Vec<String> {
-        let settings = &self.config.model.revocations;
-        let limit = Duration::from_secs(settings.stale_seconds);
-        if settings.url.is_none() || !revocations.is_older_than(limit) {
-            return Vec::new();
-        }
-        let since = match revocations.age() {
-            None => "has not been read yet".to_owned(),
-            Some(age) => format!("was last read {} s ago", age.as_secs()),
-        };
-        let effect = match settings.on_feed_error {
-            OnFeedError::Allow => "tokens of sessions that ended since then are accepted",
-            OnFeedError::Deny => "tokens are refused",
-        };
-        vec![format!("the feed of revoked sessions {since}; {effect}")]
-    }
-
-    /// Waits until the store of the rate limits, if there is one, was asked for the first time.
-    pub(crate) async fn limit_store_tried(&self) {
-        if let Some(counter) = &self.shared_counter {
-            counter.store.tried().await;
-        }
-    }
-
-    /// What is wrong with the store of the rate limits.
-    pub(crate) fn limit_store_notices(&self) -> Vec<String> {
-        let counter = self.shared_counter.as_ref();
-        counter.map_or(Vec::new(), |counter| counter.store.describe().notices())
-    }
-
     pub(crate) fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.config.model.server.header_timeout_seconds)
     }
-}
-
-/// Its name and the addresses of its replicas.
-fn describe_upstream(upstream: &Upstream) -> Value {
-    let replicas = upstream.replicas();
-    let addresses: Vec<String> = replicas.iter().map(|it| it.address.to_string()).collect();
-    // Those of names are known to a running gateway only.
-    let replicas = (!addresses.is_empty()).then_some(addresses);
-    json!({ "upstream": &*upstream.config.name, "replicas": replicas })
 }
 
 /// Sets what is known of the replicas now.
@@ -373,171 +281,6 @@ fn export_replicas(upstream: &Upstream, metrics: &GatewayMetrics) {
     let breaker = upstream.breaker.as_ref();
     let is_open = breaker.is_some_and(|breaker| breaker.state_name(now) != "closed");
     metrics.circuit_open(name).set(i64::from(is_open));
-}
-
-/// The upstream of this name before, if it did not change, and otherwise what is known of it.
-fn carry_over(config: &UpstreamConfig, previous: Option<&Snapshot>) -> Arc<Upstream> {
-    let mut upstreams = previous.iter().flat_map(|snapshot| &snapshot.upstreams);
-    let known = upstreams.find(|upstream| upstream.config.name == config.name);
-    match known {
-        Some(known) if known.config == *config => Arc::clone(known),
-        known => Arc::new(Upstream::new(config.clone(), known.map(|known| &**known))),
-    }
-}
-
-/// The slots of the upstreams whose documents routes validate against; with the documents in force, while
-/// they come from the same source.
-///
-/// # Errors
-/// When a document of the configuration cannot be used.
-fn documents(
-    config: &Config,
-    previous: Option<&Snapshot>,
-) -> Result<Vec<Option<Arc<DocumentSlot>>>, ConfigError> {
-    let mut wanted = vec![false; config.upstreams.len()];
-    for route in config
-        .routes
-        .routes()
-        .iter()
-        .filter(|it| it.validate.is_on())
-    {
-        if let RouteAction::Proxy(index) = route.action {
-            wanted[index] = true;
-        }
-        let parts = route.split.iter().flat_map(|split| &split.parts);
-        parts.for_each(|(index, _)| wanted[*index] = true);
-    }
-    let slot = |(upstream, is_wanted): (&UpstreamConfig, bool)| {
-        if !is_wanted {
-            return Ok(None);
-        }
-        let source = DocumentSource {
-            upstream: Arc::clone(&upstream.name),
-            path: upstream.openapi.clone(),
-            document: upstream.document.clone(),
-            settings: CompileSettings {
-                formats: config.model.validation.formats.clone(),
-            },
-        };
-        let mut before = previous
-            .iter()
-            .flat_map(|snapshot| snapshot.document_slots());
-        if let Some(known) = before.find(|slot| slot.source == source) {
-            return Ok(Some(Arc::clone(known)));
-        }
-        let key = format!("upstreams.{}.document", upstream.name);
-        let slot = DocumentSlot::new(source).map_err(|error| ConfigError::invalid(&key, error))?;
-        Ok(Some(Arc::new(slot)))
-    };
-    config.upstreams.iter().zip(wanted).map(slot).collect()
-}
-
-/// With the responses of the cache of this name before.
-fn carry_over_cache(settings: &CacheSettings, previous: Option<&Snapshot>) -> Arc<Cache> {
-    let mut caches = previous.iter().flat_map(|snapshot| &snapshot.caches);
-    let known = caches.find(|cache| cache.settings.name == settings.name);
-    Arc::new(Cache::new(settings.clone(), known.map(|known| &**known)))
-}
-
-/// Where copies of a route's requests are sent.
-fn mirror(
-    route: &Route,
-    upstreams: &[Arc<Upstream>],
-    metrics: &GatewayMetrics,
-) -> Option<Arc<Mirror>> {
-    let rule = route.mirror.as_ref()?;
-    let upstream = Arc::clone(upstreams.get(rule.upstream)?);
-    let count = metrics.mirrored(&upstream.config.name);
-    let (bytes, in_flight) = (rule.max_body_bytes, rule.max_in_flight);
-    let mirror = Mirror::new(upstream, bytes, rule.timeout, in_flight, count);
-    Some(Arc::new(mirror))
-}
-
-/// Those before, with what they have found, while nothing about them changes.
-fn lookups(
-    config: &Config,
-    upstreams: &[Arc<Upstream>],
-    previous: Option<&Snapshot>,
-    metrics: &GatewayMetrics,
-) -> Vec<Arc<AddressLookup>> {
-    let discovery = &config.model.discovery;
-    let lookups = config.lookups.iter().map(|lookup| {
-        let mut before = previous.iter().flat_map(|snapshot| &snapshot.lookups);
-        let known = before.find(|known| known.serves(lookup, upstreams, discovery));
-        known.cloned().unwrap_or_else(|| {
-            let count = metrics.lookups(&lookup.name);
-            Arc::new(AddressLookup::new(
-                lookup.clone(),
-                upstreams,
-                discovery,
-                count,
-            ))
-        })
-    });
-    lookups.collect()
-}
-
-/// With equal settings the one before, with its connection and what it knows.
-///
-/// # Errors
-/// When no client can be built from the settings.
-fn shared_counter(
-    config: &Config,
-    previous: Option<&Snapshot>,
-    shared: SnapshotContext<'_>,
-) -> Result<Option<Arc<SharedCounter>>, ConfigError> {
-    const TABLE: &str = "rate_limit_store";
-    let Some(store) = &config.limit_store else {
-        return Ok(None);
-    };
-    let is_unchanged = |previous: &&Snapshot| {
-        let changed = previous.config.settings.changed_keys(&config.settings);
-        !changed.iter().any(|key| key.starts_with(TABLE))
-    };
-    let known = previous.filter(is_unchanged);
-    if let Some(known) = known.and_then(|previous| previous.shared_counter.clone()) {
-        return Ok(Some(known));
-    }
-    let counter = SharedCounter::new(store, shared.clock.clone(), shared.metrics);
-    let counter = counter.map_err(|error| ConfigError::invalid(TABLE, error.to_string()))?;
-    Ok(Some(Arc::new(counter)))
-}
-
-/// The verifiers of the issuers, in their order. With equal settings the one before, so that its keys
-/// and verified tokens stay; with other settings but the same source of the keys, those stay.
-///
-/// # Errors
-/// When nothing can be fetched over TLS here.
-fn verifiers(
-    config: &Config,
-    previous: Option<&Snapshot>,
-    clock: &Clock,
-) -> Result<Vec<JwtVerifier>, ConfigError> {
-    let build = |issuer: &IssuerConfig| {
-        let known = previous.and_then(|previous| previous.verifier(&issuer.name));
-        if let Some(known) = known.filter(|known| *known.settings() == issuer.settings) {
-            return Ok(known.clone());
-        }
-        let verifier = JwtVerifier::of_issuer(issuer.settings.clone(), clock.clone())
-            .map_err(|error| ConfigError::invalid("jwt.jwks_url", error.to_string()))?;
-        if let Some(known) = known {
-            // Otherwise, a reload while the issuer is away would close every route that verifies tokens.
-            verifier.keep_keys_of(known);
-        }
-        Ok(verifier)
-    };
-    config.issuers.iter().map(build).collect()
-}
-
-/// `None`: there is no feed of revoked sessions.
-fn session_check(config: &Config, revocations: &Arc<Revocations>) -> Option<SessionCheck> {
-    let settings = &config.model.revocations;
-    settings.url.as_ref()?;
-    let is_denied = settings.on_feed_error == OnFeedError::Deny;
-    Some(SessionCheck {
-        revocations: Arc::clone(revocations),
-        denied_after: is_denied.then(|| Duration::from_secs(settings.stale_seconds)),
-    })
 }
 
 #[cfg(test)]

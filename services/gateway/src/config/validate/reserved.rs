@@ -1,0 +1,67 @@
+//! Headers in which nothing that a client sends may decide: they name a caller, or say where a request comes
+//! from, and upstreams never get them as they were sent. A condition or a limit would see what was sent.
+
+use std::collections::BTreeSet;
+
+use http::HeaderName;
+
+use crate::{
+    config::model,
+    request::{has_prefix, is_untrusted},
+};
+
+const HASURA_PREFIX: &str = "x-hasura-";
+/// What the connection was like; a trusted proxy says so, and routes may go by it.
+const CONNECTION_PREFIX: &str = "x-forwarded-";
+
+pub(super) struct ReservedHeaders {
+    /// Those that upstreams get of claims.
+    claims: BTreeSet<String>,
+    hasura: bool,
+}
+
+impl ReservedHeaders {
+    pub(super) fn of(model: &model::Model) -> Self {
+        let of_issuers = model
+            .issuers
+            .values()
+            .chain([&model.jwt])
+            .map(|issuer| &issuer.claim_headers);
+        let of_routes = model.routes.values().map(|route| &route.claim_headers);
+        let names = of_issuers.chain(of_routes).flat_map(|table| table.keys());
+        let has_claims = |issuer: &model::Issuer| issuer.hasura_claims.is_some();
+        Self {
+            claims: names.map(|name| name.to_ascii_lowercase()).collect(),
+            hasura: model.jwt.hasura_claims.is_some() || model.issuers.values().any(has_claims),
+        }
+    }
+
+    /// # Errors
+    /// When a route must not be chosen by the header.
+    pub(super) fn check_condition(&self, name: &HeaderName) -> Result<(), String> {
+        let is_of_connection = has_prefix(name.as_str().as_bytes(), CONNECTION_PREFIX);
+        if is_of_connection {
+            return Ok(());
+        }
+        self.check(name)
+    }
+
+    /// # Errors
+    /// When requests must not be counted by the header.
+    pub(super) fn check_key(&self, name: &HeaderName) -> Result<(), String> {
+        let why = "use \"user\", \"token\", \"api_key\" or \"client_ip\"";
+        self.check(name).map_err(|rule| format!("{rule}; {why}"))
+    }
+
+    fn check(&self, name: &HeaderName) -> Result<(), String> {
+        let bytes = name.as_str().as_bytes();
+        let is_claim = self.claims.contains(name.as_str())
+            || (self.hasura && has_prefix(bytes, HASURA_PREFIX));
+        if is_claim || is_untrusted(bytes) {
+            return Err(format!(
+                "`{name}` is a header that clients can forge, and that the gateway removes"
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! The route of a preflight (Fetch, 4.8): that of the request which it announces.
+//!
+//! A preflight has the URL and the method of that request, and the names of headers that a page has added
+//! to it, but none of their values. So of a route with conditions on headers it may be open whether the
+//! request will match. Then the preflight gets the answer of that one of the routes in question which
+//! allows least: permission for one must not be permission for another. Routes without `cors` do not
+//! count, as pages cannot read their responses either way.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, Method, header};
+
+use super::{
+    condition::{ExpectedValue, HeaderCondition},
+    guards::{AllowedHeaders, Cors},
+    route::Route,
+    select::SelectedRoute,
+    table::{RequestKey, RouteTable},
+};
+use crate::request::{Headers, path};
+
+/// What the announced request will be, as far as a preflight says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Forecast {
+    No,
+    Maybe,
+    Yes,
+}
+
+/// Headers that a preflight has with the values of the request.
+static SHARED: [HeaderName; 3] = [header::HOST, header::ORIGIN, header::USER_AGENT];
+
+/// Headers that a request may have without being announced: a page may set them freely (Fetch, 2.2.2), or
+/// browsers do.
+const UNANNOUNCED: [&str; 26] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-language",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "dnt",
+    "expect",
+    "keep-alive",
+    "pragma",
+    "priority",
+    "range",
+    "referer",
+    "save-data",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "upgrade-insecure-requests",
+    "via",
+];
+const UNANNOUNCED_PREFIXES: [&str; 3] = ["sec-", "proxy-", "if-"];
+
+impl HeaderCondition {
+    /// Whether the request that a preflight with these headers announces will meet the condition.
+    pub(super) fn forecast(&self, preflight: &dyn Headers) -> Forecast {
+        let known = |matches| if matches { Forecast::Yes } else { Forecast::No };
+        if SHARED.contains(&self.name) {
+            return known(self.matches(preflight));
+        }
+        let name = self.name.as_str();
+        let is_announced = preflight.lists(header::ACCESS_CONTROL_REQUEST_HEADERS, name);
+        let may_be_sent = is_announced
+            || UNANNOUNCED.contains(&name)
+            || UNANNOUNCED_PREFIXES.iter().any(|it| name.starts_with(it));
+        match &self.wanted {
+            ExpectedValue::Value(_) if may_be_sent => Forecast::Maybe,
+            ExpectedValue::Value(_) => Forecast::No,
+            ExpectedValue::Present if is_announced => Forecast::Yes,
+            ExpectedValue::Absent if is_announced => Forecast::No,
+            ExpectedValue::Present | ExpectedValue::Absent if may_be_sent => Forecast::Maybe,
+            wanted => known(*wanted == ExpectedValue::Absent),
+        }
+    }
+}
+
+impl RouteTable {
+    /// The route whose `cors` answers a preflight. `key` is that of the request which it announces, with
+    /// the headers of the preflight. `None`: it is a request like any other.
+    pub(super) fn announced<'t, 'r>(
+        &'t self,
+        key: &RequestKey<'_>,
+        raw_path: &'r str,
+    ) -> Option<SelectedRoute<'t, 'r>> {
+        let has_cors = |route: &Route| route.guards.cors.is_some();
+        let Ok(path) = path::path(raw_path) else {
+            // Only routes for raw paths can match, by what the preflight has itself.
+            let selected = self.select(key, raw_path).ok()?;
+            return has_cors(selected.route).then_some(selected);
+        };
+        let possible = self.possible(key, &path).into_iter();
+        let (route, pattern) = possible
+            .filter(|(route, _)| has_cors(route))
+            .min_by_key(|(route, _)| allowance(route, key))?;
+        Some(SelectedRoute {
+            route,
+            pattern,
+            path: Cow::Owned(path.into_owned()),
+        })
+    }
+}
+
+/// How much the route allows: whether it grants what is asked for, and with credentials.
+fn allowance(route: &Route, key: &RequestKey<'_>) -> (bool, bool) {
+    let cors = route.guards.cors.as_deref();
+    let grants = cors.is_some_and(|cors| grants(cors, key));
+    (grants, cors.is_some_and(|cors| cors.credentials))
+}
+
+fn grants(cors: &Cors, key: &RequestKey<'_>) -> bool {
+    let origin = key.headers.first(&header::ORIGIN).unwrap_or_default();
+    let origin = std::str::from_utf8(origin).unwrap_or_default();
+    let is_allowed = |method: &Method| {
+        let methods = cors.methods.as_deref().unwrap_or_default();
+        // These need no permission (Fetch, 2.2.1).
+        let is_free = [Method::GET, Method::HEAD, Method::POST].contains(method);
+        is_free || methods.is_empty() || methods.contains(method)
+    };
+    let mut asked = key.headers.all(header::ACCESS_CONTROL_REQUEST_HEADERS);
+    let are_listed = match &cors.request_headers {
+        AllowedHeaders::Any => true,
+        AllowedHeaders::Listed(names) => asked.all(|value| {
+            let mut asked = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+            asked.all(|asked| {
+                let mut names = names.iter();
+                names.any(|name| name.as_str().as_bytes().eq_ignore_ascii_case(asked))
+            })
+        }),
+    };
+    (cors.allows_any_origin() || cors.allows(origin)) && is_allowed(key.method) && are_listed
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::config::load::Sources;
+
+    fn preflight(headers: &'static str) -> HeaderMap {
+        let mut sent = HeaderMap::new();
+        sent.insert(
+            header::ORIGIN,
+            HeaderValue::from_static("https://a.example"),
+        );
+        sent.insert(
+            header::ACCESS_CONTROL_REQUEST_HEADERS,
+            HeaderValue::from_static(headers),
+        );
+        sent
+    }
+
+    #[test]
+    fn what_is_announced_is_known_and_its_value_is_not() {
+        let value = || ExpectedValue::Value(HeaderValue::from_static("1"));
+        for (name, announced, value_is, present, absent) in [
+            (
+                "x-beta",
+                "x-beta",
+                Forecast::Maybe,
+                Forecast::Yes,
+                Forecast::No,
+            ),
+            (
+                "x-beta",
+                "a, X-Beta",
+                Forecast::Maybe,
+                Forecast::Yes,
+                Forecast::No,
+            ),
+            (
+                "x-beta",
+                "x-betas",
+                Forecast::No,
+                Forecast::No,
+                Forecast::Yes,
+            ),
+            ("x-beta", "", Forecast::No, Forecast::No, Forecast::Yes),
+            (
+                "cookie",
+                "",
+                Forecast::Maybe,
+                Forecast::Maybe,
+                Forecast::Maybe,
+            ),
+            (
+                "sec-fetch-site",
+                "",
+                Forecast::Maybe,
+                Forecast::Maybe,
+                Forecast::Maybe,
+            ),
+            (
+                "content-type",
+                "content-type",
+                Forecast::Maybe,
+                Forecast::Yes,
+                Forecast::No,
+            ),
+            ("origin", "", Forecast::No, Forecast::Yes, Forecast::No),
+        ] {
+            let headers = preflight(announced);
+            let forecast = |wanted| {
+                let name = HeaderName::from_static(name);
+                HeaderCondition { name, wanted }.forecast(&headers)
+            };
+            let all = [value(), ExpectedValue::Present, ExpectedValue::Absent].map(forecast);
+            assert_eq!(all, [value_is, present, absent], "{name} {announced}");
+        }
+    }
+
+    fn table() -> RouteTable {
+        let cors = |name: &str, origin: &str, more: &str| {
+            format!("[cors.{name}]\norigins = [\"{origin}\"]\n{more}\n")
+        };
+        let route = |name: &str, more: &str| {
+            format!("[routes.{name}]\npaths = [\"/a\"]\nupstream = \"u\"\n{more}\n")
+        };
+        let text = [
+            "shipped_routes = false\n[upstreams.u]\naddresses = [\"u:1\"]\n".to_owned(),
+            cors("ours", "https://a.example", "request_headers = \"*\""),
+            cors("theirs", "https://b.example", ""),
+            route("plain", "cors = \"ours\""),
+            route("beta", "headers = { x-beta = \"1\" }\ncors = \"theirs\""),
+            route("app", "headers = { x-app = true }\ncors = \"ours\""),
+            route("bare", "headers = { x-bare = \"1\" }"),
+            route("closed", "headers = { x-closed = true }"),
+        ];
+        Sources::of_test(&text.concat()).unwrap().routes
+    }
+
+    #[test]
+    fn a_preflight_gets_the_answer_of_the_route_that_allows_least() {
+        let table = table();
+        for (announced, expected) in [
+            ("", Some("plain")),
+            ("x-other", Some("plain")),
+            ("x-app", Some("app")),
+            // Whatever the value of the other one is.
+            ("x-app,x-beta", Some("app")),
+            // The request may be for either, and only one of them allows it.
+            ("x-beta", Some("beta")),
+            // Without `cors`, a route has no say, unless the request is for it alone.
+            ("x-bare", Some("plain")),
+            ("x-closed", None),
+        ] {
+            let headers = preflight(announced);
+            let key = RequestKey {
+                host: "",
+                query: "",
+                method: &Method::PUT,
+                headers: &headers,
+            };
+            let found = table.announced(&key, "/a");
+            let name = found.as_ref().map(|found| &*found.route.name);
+            assert_eq!(name, expected, "{announced}");
+        }
+    }
+}

@@ -36,7 +36,7 @@ use tokio::{
 };
 
 use super::{
-    attempt::SlowTry,
+    slow_try::SlowTry,
     tunnel::{connect, set_option},
 };
 

@@ -31,9 +31,6 @@ use crate::{
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
-use parts::{
-    carry_over, carry_over_cache, lookups, mirror, session_check, shared_counter, verifiers,
-};
 
 /// The configuration in force, with what is built from it.
 #[derive(Debug)]
@@ -75,18 +72,18 @@ impl Snapshot {
         previous: Option<&Self>,
         shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
-        let verifiers = verifiers(&config, previous, shared.clock)?;
+        let verifiers = Self::verifiers(&config, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
         let upstreams: Vec<_> = upstreams
-            .map(|upstream| carry_over(upstream, previous))
+            .map(|upstream| Self::carry_over(upstream, previous))
             .collect();
-        let lookups = lookups(&config, &upstreams, previous, shared.metrics);
+        let lookups = Self::lookups(&config, &upstreams, previous, shared.metrics);
         let limits = config.limits.iter();
         let limits: Vec<_> = limits
             .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
             .collect();
-        let shared_counter = shared_counter(&config, previous, shared)?;
-        let sessions = session_check(&config, shared.revocations);
+        let shared_counter = Self::shared_counter(&config, previous, shared)?;
+        let sessions = Self::session_check(&config, shared.revocations);
         let access = AccessParts {
             issuers: &config.issuers,
             verifiers: &verifiers,
@@ -96,7 +93,7 @@ impl Snapshot {
         let caches: Vec<_> = config
             .caches
             .iter()
-            .map(|settings| carry_over_cache(settings, previous))
+            .map(|settings| Self::carry_over_cache(settings, previous))
             .collect();
         let parts = ChainParts {
             access,
@@ -111,7 +108,13 @@ impl Snapshot {
         };
         let routes = config.routes.routes().iter();
         let chains = routes
-            .map(|route| Chain::new(route, mirror(route, &upstreams, shared.metrics), parts))
+            .map(|route| {
+                Chain::new(
+                    route,
+                    Self::mirror(route, &upstreams, shared.metrics),
+                    parts,
+                )
+            })
             .collect();
         let patterns = config.routes.patterns();
         let series = patterns

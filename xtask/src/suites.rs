@@ -56,9 +56,11 @@ pub(crate) fn conformance(seed: u32, seconds: u32) -> anyhow::Result<()> {
     succeed(command)?;
     let suites = named("conformance")?;
     let live = stack_for(&suites)?;
+    let programs = workspace::profile_dir()?;
     println!("Seed {seed}");
     run(&suites, |mut command| {
         command
+            .env("PROGRAMS", &programs)
             .env("SEED", seed.to_string())
             .env("TIME", seconds.to_string())
             .env("PYTHONPATH", ".")

@@ -15,12 +15,13 @@
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{Extensions, HeaderValue, Request, StatusCode, header};
 // Not the builder of hyper-util: it links an HTTP/2 server, too.
 use hyper::{body::Incoming, server::conn::http1::Builder, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use quartet_common::config::Server;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
@@ -34,9 +35,35 @@ const MAX_HEADERS: usize = 100;
 /// The pause after an accept error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What becomes of a connection before its first request.
+pub trait Transport: Clone + Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// The stream that requests are read from, and what each of them gets as extensions.
+    fn open(
+        &self,
+        stream: TcpStream,
+    ) -> impl Future<Output = io::Result<(Self::Stream, Extensions)>> + Send;
+}
+
+/// Nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
+impl Transport for Plain {
+    type Stream = TcpStream;
+
+    async fn open(&self, stream: TcpStream) -> io::Result<(TcpStream, Extensions)> {
+        Ok((stream, Extensions::new()))
+    }
+}
+
 /// What the connections of a listener share.
 #[derive(Clone)]
-struct Connections {
+struct Connections<T> {
+    transport: T,
+    /// For the transport to open a connection.
+    open_timeout: Duration,
     protocol: Builder,
     app: App,
     readiness: Arc<Readiness>,
@@ -60,6 +87,21 @@ pub async fn serve(
     readiness: &Readiness,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    serve_over(Plain, listener, app, settings, readiness, shutdown).await
+}
+
+/// As [`serve`], for connections that a transport opens within the time for a request head.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_over(
+    transport: impl Transport,
+    listener: TcpListener,
+    app: impl Into<App>,
+    settings: &Server,
+    readiness: &Readiness,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let mut protocol = Builder::new();
     protocol
         .timer(TokioTimer::new())
@@ -68,6 +110,8 @@ pub async fn serve(
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
     let connections = Connections {
+        transport,
+        open_timeout: Duration::from_secs(settings.header_timeout_seconds),
         protocol,
         app: app.into(),
         readiness: Arc::new(readiness.clone()),
@@ -97,7 +141,7 @@ pub async fn serve(
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "requests were cut off at shutdown"))
 }
 
-impl Connections {
+impl<T: Transport> Connections<T> {
     /// Accepts connections, at most `max` at the same time.
     async fn accept(&self, listener: &TcpListener, max: usize) -> Infallible {
         let slots = Arc::new(Semaphore::new(max));
@@ -128,9 +172,16 @@ impl Connections {
         let _ = stream.set_nodelay(true);
         #[cfg(target_os = "linux")]
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, self.unread_ms);
+        let opened = tokio::time::timeout(self.open_timeout, self.transport.open(stream)).await;
+        let Ok(Ok((stream, extensions))) = opened else {
+            return;
+        };
         let (protocol, closing) = (self.protocol, self.closing);
         let (app, readiness) = (self.app, self.readiness);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if !extensions.is_empty() {
+                request.extensions_mut().extend(extensions.clone());
+            }
             let answer = app.call(request, peer);
             let readiness = Arc::clone(&readiness);
             async move {

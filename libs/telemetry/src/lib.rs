@@ -11,6 +11,7 @@ mod request;
 mod run;
 mod span;
 mod trace_context;
+mod traffic;
 
 pub use init::{TelemetryGuard, init, report_passed_over};
 pub use level::{LogLevel, check_filter};
@@ -23,3 +24,4 @@ pub use request::{
 pub use run::{RUN, Run};
 pub use span::{ServerTrace, span, spans_enabled};
 pub use trace_context::{TRACEPARENT, TraceContext};
+pub use traffic::RouteTraffic;

@@ -22,7 +22,7 @@ pub const DURATION_BUCKETS_SECONDS: [f64; 14] = [
 
 /// The names of the OpenTelemetry convention, dots written as underscores.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
+pub(crate) struct RequestLabels {
     http_request_method: &'static str,
     http_route: Arc<str>,
     http_response_status_code: u16,
@@ -47,11 +47,11 @@ struct ActiveLabels {
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
-    requests: Family<RequestLabels, Counter>,
-    duration: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    pub(crate) requests: Family<RequestLabels, Counter>,
+    pub(crate) duration: Family<RequestLabels, Histogram, fn() -> Histogram>,
     active: Family<ActiveLabels, Gauge>,
     /// Of `active`, by [`METHODS`]; each is looked up once.
-    active_by_method: Arc<[OnceLock<Gauge>; METHODS.len()]>,
+    pub(crate) active_by_method: Arc<[OnceLock<Gauge>; METHODS.len()]>,
     resident: Gauge,
 }
 

@@ -65,8 +65,16 @@ problem_kinds! {
         then: "Get a token with the scopes in `WWW-Authenticate`, or ask for the missing role.",
     }
     pub CROSS_SITE_REQUEST = FORBIDDEN "cross_site_request" "Request from another site" {
-        when: "The access token is in a cookie, and the request may change something, but neither `Sec-Fetch-Site` nor `Origin` says that it comes from a page of the same origin.",
+        when: "The access token is in a cookie, and the request may change something, but neither `Sec-Fetch-Site` nor `Origin` says that it comes from a page of the same origin. At the admin listener: a page of another site sends the request, or `Host` is not an address of this machine.",
         then: "Send the token in `Authorization: Bearer`.",
+    }
+    pub CONFIGURATION_REFUSED = UNPROCESSABLE_ENTITY "configuration_refused" "Configuration refused" {
+        when: "A reload at the admin listener found a configuration that is not valid; `errors` has the place and the rule of each error.",
+        then: "Fix the file and reload again. The configuration before stays in force.",
+    }
+    pub CONFIGURATION_CHANGING = CONFLICT "configuration_changing" "Configuration being written" {
+        when: "A reload at the admin listener found other files each time it read them.",
+        then: "Reload again when they are written.",
     }
     pub BAD_GATEWAY = BAD_GATEWAY "bad_gateway" "Bad gateway" {
         when: "A replica closed the connection early or sent an invalid response. The request may have taken effect.",
@@ -232,6 +240,23 @@ pub(crate) fn rate_limited(requests: u32, window_seconds: u64, retry_seconds: u6
 /// 503: whether a limit is used up cannot be known, and its route does not do without.
 pub(crate) fn limits_unavailable() -> Problem {
     Problem::not_now(&common::UNAVAILABLE).detail("the rate limits cannot be checked")
+}
+
+/// 503: there is no OpenAPI document to check the request against, or it cannot be used.
+pub(crate) fn document_unavailable() -> Problem {
+    Problem::not_now(&common::UNAVAILABLE)
+        .detail("the request cannot be checked without the OpenAPI document of the service")
+}
+
+/// 503: the bodies that are being checked take as much memory as they may.
+pub(crate) fn validation_overloaded() -> Problem {
+    Problem::not_now(&common::UNAVAILABLE).detail("too many request bodies are being checked")
+}
+
+/// 400: the body is not JSON.
+pub(crate) fn malformed_json(line: usize, column: usize) -> Problem {
+    let detail = format!("syntax error or early end at line {line} column {column}");
+    Problem::new(&common::MALFORMED_JSON).detail(detail)
 }
 
 /// 502: a replica closed the connection early, or its response is not HTTP.

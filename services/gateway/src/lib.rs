@@ -5,9 +5,11 @@
 //! `imports_point_downward` (`tests/it/layers.rs`) checks.
 
 mod admin;
+mod admin_access;
 mod background;
 mod cache;
 mod config;
+mod document;
 mod edge;
 mod error;
 mod explain;
@@ -19,12 +21,15 @@ mod pages;
 mod policy;
 mod pulse;
 mod refusals;
+mod reloads;
 mod reply;
 mod request;
 mod revocations;
 mod routing;
 mod snapshot;
 mod state;
+mod status;
+mod top;
 mod upstream;
 
 use std::sync::Arc;
@@ -35,6 +40,7 @@ use quartet_common::{cli, clock::Clock};
 use quartet_telemetry::{self as telemetry, metrics::Metrics};
 use serde_json::Value;
 
+use edge::server::OperatorListeners;
 use metrics::GatewayMetrics;
 use policy::rate_limit::LocalCounter;
 use revocations::Revocations;
@@ -42,6 +48,7 @@ use snapshot::{Snapshot, SnapshotContext};
 
 pub use config::{DEFAULTS, load::Sources};
 pub use explain::ExplainedRequest;
+pub use top::TopOptions;
 
 /// Runs the gateway until a signal ends it.
 ///
@@ -56,13 +63,13 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
         &config.model.telemetry,
     )?;
     telemetry::report_passed_over(&config.settings);
-    // Several libraries bring a provider each; the process must choose one.
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))?;
+    choose_tls_provider()?;
     let admin = listener::bind(config.model.server.admin_listen, "server.admin_listen")?;
+    let probes = config.model.server.probe_listen;
+    let probes = probes.map(|address| listener::bind(address, "server.probe_listen"));
+    let probes = probes.transpose()?;
     let (state, jobs) = state::State::new(config, texts, sources, telemetry.level())?;
-    let result = edge::server::run(&state, admin, jobs);
+    let result = edge::server::run(&state, OperatorListeners { admin, probes }, jobs);
     if result.is_ok() {
         tracing::info!("stopped");
     }
@@ -130,14 +137,35 @@ pub fn explain(
     Ok(explanation.to_string())
 }
 
+/// Shows the status of a running gateway in the terminal.
+///
+/// # Errors
+/// When it does not answer, or the terminal cannot be used.
+pub fn top(sources: &Sources, options: &TopOptions) -> anyhow::Result<()> {
+    choose_tls_provider()?;
+    top::top(sources, options)
+}
+
+/// Several libraries bring a provider each; the process must choose one.
+fn choose_tls_provider() -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))
+}
+
 /// Checks the gateway on this machine: liveness on the public listener, else readiness.
 ///
 /// # Errors
 /// When the response is not 200 within three seconds.
 pub fn healthcheck(sources: &Sources, ready: bool) -> anyhow::Result<()> {
-    let server = sources.load()?.model.server;
+    let config = sources.load()?;
+    let server = &config.model.server;
     if ready {
-        cli::healthcheck(server.admin_listen, "/ready")
+        match server.probe_listen {
+            Some(probes) => cli::healthcheck(probes, "/ready"),
+            None if config.admin.tls.is_some() => top::ask_readiness(&config),
+            None => cli::healthcheck(server.admin_listen, "/ready"),
+        }
     } else {
         let listen = server.address().context("there is no listener")?;
         cli::healthcheck(listen, "/health")

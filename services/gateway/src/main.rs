@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
@@ -8,7 +8,7 @@ use quartet_common::{
     cli::{OpenapiVersion, catch_hangup, exit, print},
     config::{render_help, render_markdown},
 };
-use quartet_gateway::{DEFAULTS, ExplainedRequest, Sources};
+use quartet_gateway::{DEFAULTS, ExplainedRequest, Sources, TopOptions};
 use serde_json::Value;
 
 /// Faster than the allocator of the C library (docs/adr/0023-allocator.md).
@@ -52,6 +52,8 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Show what a running gateway does: traffic, replicas, limits, caches, certificates.
+    Top(Top),
     /// Print the merged OpenAPI document of the given services' documents.
     Openapi {
         /// OpenAPI version; 3.0 is for tools that do not support 3.1.
@@ -71,6 +73,31 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+}
+
+#[derive(clap::Args)]
+struct Top {
+    /// URL of an admin listener, such as `http://10.0.0.7:9080`; default: as the configuration says.
+    #[arg(long)]
+    url: Option<String>,
+    /// File with a token; default: the first one in the configuration.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// PEM file of the authorities that the certificate of --url may be from; default: those of the system.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
+    /// PEM file of a client certificate.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// Seconds between two reports (1 to 60).
+    #[arg(long, default_value = "2", value_parser = clap::value_parser!(u64).range(1..=60))]
+    interval: u64,
+    /// Print one report and exit, as without a terminal.
+    #[arg(long)]
+    once: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,6 +143,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let json = format == Format::Json;
             print(quartet_gateway::explain(&sources, &request, json)?)
         }
+        Command::Top(top) => quartet_gateway::top(&sources, &top.into()),
         Command::Openapi { version, documents } => print(quartet_common::openapi::in_version(
             &merge(&documents)?,
             version,
@@ -123,6 +151,19 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Problems => print(quartet_gateway::problems()),
         Command::Config => print(render_markdown(&[DEFAULTS])),
         Command::Healthcheck { ready } => quartet_gateway::healthcheck(&sources, ready),
+    }
+}
+
+impl From<Top> for TopOptions {
+    fn from(top: Top) -> Self {
+        Self {
+            url: top.url,
+            token_file: top.token_file,
+            authority_file: top.ca,
+            certificate_files: top.certificate.zip(top.key),
+            interval: Duration::from_secs(top.interval),
+            once: top.once,
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Shared by every thread: the snapshot in force, and what outlives it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use quartet_common::{
@@ -21,10 +25,15 @@ use crate::{
     policy::rate_limit::LocalCounter,
     pulse::Pulse,
     refusals::Refusals,
+    reloads::Reloads,
     revocations::Revocations,
     snapshot::{Snapshot, SnapshotContext},
     upstream::Pool,
 };
+
+/// A new process is not ready without the documents that its routes validate against; after this time, it
+/// is: a service that is away must not keep the gateway from serving the others.
+const DOCUMENTS_WAIT: Duration = Duration::from_secs(10);
 
 /// The state of the process.
 #[derive(Debug)]
@@ -50,6 +59,7 @@ pub(crate) struct State {
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) readiness: Readiness,
     pub(crate) log_level: LogLevel,
+    pub(crate) reloads: Reloads,
     /// Wakes the discovery of upstreams after a reload.
     pub(crate) reloaded: Arc<Notify>,
 }
@@ -81,28 +91,15 @@ impl State {
         };
         let snapshot = Snapshot::build(config, None, shared)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        let (current, verifying) = (Arc::clone(&snapshot), Arc::clone(&snapshot));
-        let counting = Arc::clone(&snapshot);
         let (following, feed) = (Arc::clone(&snapshot), Arc::clone(&revocations));
         let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
         let monitor = jobs.monitor();
         let pulse = Pulse::new();
-        let heard = Arc::clone(&pulse);
-        let readiness = Readiness::new()
-            .check("public_threads", move || {
-                let result = heard.check();
-                async move { result }
-            })
-            .check("upstreams", move || {
-                let result = current.load().check_ready();
-                async move { result }
-            })
-            .notice("keys", move || verifying.load().key_notices())
-            .notice("rate_limit_store", move || {
-                counting.load().limit_store_notices()
-            })
+        let readiness = readiness(&snapshot, &pulse)
             .notice("revocations", move || following.load().feed_notices(&feed))
             .notice("jobs", move || monitor.notices());
+        metrics.set_config_hash(None, &snapshot.load().config.hash);
+        let reloads = Reloads::new(clock.now());
         let state = Arc::new(Self {
             snapshot,
             started,
@@ -121,6 +118,7 @@ impl State {
             metrics,
             readiness,
             log_level,
+            reloads,
             reloaded: Arc::new(Notify::new()),
         });
         Ok((state, jobs))
@@ -153,11 +151,17 @@ impl State {
         Listen::any_expects_proxy_header(&self.listeners, local)
     }
 
-    /// Puts a new configuration in force for requests that start from now on.
+    /// Settings that differ from those the process was started with, and take effect after a restart.
+    pub(crate) fn waiting_for_restart(&self) -> Vec<String> {
+        restart_required(&self.started, &self.snapshot().config.settings)
+    }
+
+    /// Puts a new configuration in force for requests that start from now on. The settings that it
+    /// changes.
     ///
     /// # Errors
     /// Every violation in the texts; the snapshot in force does not change then.
-    pub(crate) fn reload(&self, texts: &ConfigTexts) -> Result<(), ConfigError> {
+    pub(crate) fn reload(&self, texts: &ConfigTexts) -> Result<Vec<String>, ConfigError> {
         let before = self.snapshot();
         let config = self.sources.parse(texts)?;
         let shared = SnapshotContext {
@@ -171,16 +175,50 @@ impl State {
         if *log != before.config.model.telemetry.log {
             self.log_level.set(log)?;
         }
-        let waiting = restart_required(&self.started, &next.config.settings);
+        let changed = before.config.settings.changed_keys(&next.config.settings);
         let next = Arc::new(next);
         self.snapshot.store(Arc::clone(&next));
         before.forget_removed(&next, &self.metrics);
         before.retire_limit_store(&next);
+        let (old, new) = (&before.config.hash, &next.config.hash);
+        self.metrics.set_config_hash(Some(old), new);
         self.reloaded.notify_one();
+        let waiting = self.waiting_for_restart();
         if !waiting.is_empty() {
             tracing::warn!(target: "quartet", settings = waiting.join(", "),
                 "changed settings take effect after a restart");
         }
-        Ok(())
+        Ok(changed)
     }
+}
+
+/// What the configuration in force, and the threads, say about it.
+fn readiness(snapshot: &Arc<ArcSwap<Snapshot>>, pulse: &Arc<Pulse>) -> Readiness {
+    let of_snapshot = || Arc::clone(snapshot);
+    let (current, verifying, counting) = (of_snapshot(), of_snapshot(), of_snapshot());
+    let (documenting, noticing) = (of_snapshot(), of_snapshot());
+    let (heard, began) = (Arc::clone(pulse), Instant::now());
+    Readiness::new()
+        .check("public_threads", move || {
+            let result = heard.check();
+            async move { result }
+        })
+        .check("upstreams", move || {
+            let result = current.load().check_ready();
+            async move { result }
+        })
+        .check("documents", move || {
+            let is_new = began.elapsed() < DOCUMENTS_WAIT;
+            let missing = if is_new {
+                documenting.load().document_notices()
+            } else {
+                Vec::new()
+            };
+            async move { missing.into_iter().next().map_or(Ok(()), Err) }
+        })
+        .notice("documents", move || noticing.load().document_notices())
+        .notice("keys", move || verifying.load().key_notices())
+        .notice("rate_limit_store", move || {
+            counting.load().limit_store_notices()
+        })
 }

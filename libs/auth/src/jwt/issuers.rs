@@ -31,6 +31,12 @@ impl Issuers {
         self.0.is_empty()
     }
 
+    /// The tolerated clock skew of the issuer at this place.
+    pub fn leeway_seconds(&self, at: usize) -> u64 {
+        let verifier = self.0.get(at);
+        verifier.map_or(0, |verifier| verifier.settings().leeway_seconds)
+    }
+
     /// As [`JwtVerifier::verified`].
     pub fn verified(&self, token: &str) -> Option<Result<VerifiedClaims, JwtError>> {
         // At most one issuer can have verified it.

@@ -138,7 +138,8 @@ impl JwtVerifier {
     ) -> Self {
         let at = clock.now();
         let keys = keys.map(|keys| InstalledKeys { keys, at });
-        let bytes_per_byte = if settings.mapping.is_empty() { 4 } else { 8 };
+        let is_plain = settings.mapping.is_empty() && settings.is_typed();
+        let bytes_per_byte = if is_plain { 4 } else { 8 };
         Self(Arc::new(Inner {
             clock,
             settings,
@@ -296,10 +297,14 @@ impl JwtVerifier {
     /// The claims of a token that this key has signed.
     fn decode(&self, token: &str, key: &Key) -> Result<Claims, JwtError> {
         let (mapping, rules) = (&self.0.settings.mapping, self.validation(key));
-        if mapping.is_empty() {
+        let is_typed = self.0.settings.is_typed();
+        if mapping.is_empty() && is_typed {
             return Ok(jsonwebtoken::decode::<Claims>(token, &key.key, &rules)?.claims);
         }
         let payload = jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &rules)?;
+        if !is_typed && is_of_another_kind(&payload.claims) {
+            return Err(JwtError::WrongType);
+        }
         mapping.read(payload.claims)
     }
 
@@ -420,6 +425,18 @@ impl Inner {
         let seconds = u32::try_from(self.settings.refresh_seconds).unwrap_or(u32::MAX);
         TimeDelta::seconds(i64::from(seconds))
     }
+}
+
+/// Whether the claims are those of another token of the issuer: an ID token, a refresh token, or a message
+/// about a logout. Where the header says no more than `JWT`, only they tell (RFC 8725, 3.12). `typ`
+/// among the claims is Keycloak's.
+fn is_of_another_kind(claims: &Map<String, Value>) -> bool {
+    const KINDS: [&str; 5] = ["ID", "Serialized-ID", "Refresh", "Offline", "Logout"];
+    let kind = claims.get("typ").and_then(Value::as_str);
+    let is_kind = |kind: &str| KINDS.iter().any(|other| other.eq_ignore_ascii_case(kind));
+    // OpenID Connect Core 1.0, 3.1.3.6 and 3.3.2.11; RFC 8417, 2.2.
+    let of_others = ["at_hash", "c_hash", "events"];
+    kind.is_some_and(is_kind) || of_others.iter().any(|name| claims.contains_key(*name))
 }
 
 fn unavailable(error: FetchError) -> JwtError {

@@ -7,6 +7,8 @@ use url::Url;
 
 use super::mapping::ClaimMapping;
 
+/// The `typ` that no other token has.
+const ACCESS_TOKEN: &str = "at+jwt";
 const MIN_SECRET_BYTES: usize = 32;
 
 /// The algorithms that can be accepted.
@@ -133,6 +135,13 @@ impl KeySource {
 }
 
 impl IssuerSettings {
+    /// Whether the header says of a token that it is an access token (RFC 9068), and not only that it is
+    /// one of its issuer: RFC 8725, 3.11.
+    pub(super) fn is_typed(&self) -> bool {
+        let wanted = self.token_type.as_deref();
+        wanted.is_some_and(|wanted| wanted.eq_ignore_ascii_case(ACCESS_TOKEN))
+    }
+
     /// Those of the section `jwt` that all services have, with keys from elsewhere.
     pub(super) fn with_keys(jwt: &Jwt, keys: KeySource) -> Self {
         Self {

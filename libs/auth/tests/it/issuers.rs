@@ -1,7 +1,6 @@
 //! Verifiers of several issuers, and what they accept.
 
-use std::collections::BTreeSet;
-
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use quartet_auth::jwt::{
     ClaimMapping, IssuerSettings, Issuers, JwtError, JwtVerifier, KeySource, TokenAlgorithm,
@@ -135,57 +134,107 @@ async fn only_accepted_algorithms_and_audiences_count() {
     }
 }
 
-/// RFC 8725, 2 and 3: keys that the token brings along or points to, and a header that does not say what it
-/// is.
+/// A token with this header and payload, signed as they are.
+fn signed(key: &Ed25519KeyPair, header: &Value, payload: &Value) -> String {
+    let [header, payload] = [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let text = format!("{header}.{payload}");
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(text.as_bytes()));
+    format!("{text}.{signature}")
+}
+
+fn jwk(key: &Ed25519KeyPair) -> Value {
+    let x = URL_SAFE_NO_PAD.encode(key.public_key());
+    json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k" })
+}
+
+/// RFC 8725, 2 and 3: keys that the token brings along or points to have no effect, with any signature,
+/// and a header that does not say what it is, or demands something unknown, is refused.
 #[tokio::test]
 async fn headers_of_a_token_choose_no_key() {
     let clock = clock();
-    let (key, thief) = (Issuer::new(clock.clone()), Issuer::new(clock.clone()));
-    let verifier = verifier(&key, settings(NAMES[0]), &clock);
-    let forged = thief.token_with("usr_1", json!({ "iss": NAMES[0] }));
-    let good = key.token_with("usr_1", json!({ "iss": NAMES[0] }));
-    let own = serde_json::to_value(&thief.jwks().keys[0]).unwrap();
-    let base = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "test-key" });
-    let headers = [
-        json!({ "jwk": own }),
-        json!({ "jku": "http://127.0.0.1:1/jwks.json" }),
-        json!({ "x5u": "http://127.0.0.1:1/x5u" }),
-        json!({ "x5c": ["AAAA"] }),
-        json!({ "kid": "../../etc/passwd" }),
-        json!({ "kid": "" }),
-        json!({ "kid": null }),
-        json!({ "alg": "none" }),
-        json!({ "alg": "HS256" }),
-        json!({ "alg": ["EdDSA"] }),
-        json!({ "alg": "EdDSA", "crit": ["exp"] }),
-        json!({ "alg": "EdDSA", "crit": [] }),
-        json!({ "b64": false, "crit": ["b64"] }),
-        json!({ "typ": "JWT" }),
-        json!({ "typ": null }),
-    ];
-    let mut seen = BTreeSet::new();
-    for header in headers {
-        let mut all = base.clone();
+    let pairs = [(); 2].map(|()| Ed25519KeyPair::generate().unwrap());
+    let [own, thief] = &pairs;
+    let verifier = JwtVerifier::of_issuer(settings(NAMES[0]), clock.clone()).unwrap();
+    let keys = json!({ "keys": [jwk(own)] });
+    verifier.set_keys(&serde_json::from_value(keys).unwrap());
+    let now = clock.now().timestamp();
+    let payload = json!({ "iss": NAMES[0], "aud": AUDIENCE, "sub": "usr_1", "exp": now + 60 });
+    for (header, accepted) in [
+        (json!({}), true),
+        (json!({ "typ": "application/AT+JWT" }), true),
+        (json!({ "jwk": jwk(thief) }), true),
+        (json!({ "jku": "http://127.0.0.1:1/jwks.json" }), true),
+        (json!({ "x5u": "http://127.0.0.1:1/x5u" }), true),
+        (json!({ "x5c": ["AAAA"] }), true),
+        (json!({ "kid": "../../etc/passwd" }), false),
+        (json!({ "kid": "" }), false),
+        (json!({ "kid": ["k"] }), false),
+        (json!({ "alg": "none" }), false),
+        (json!({ "alg": "HS256" }), false),
+        (json!({ "alg": "ES256" }), false),
+        (json!({ "alg": ["EdDSA"] }), false),
+        (json!({ "crit": ["exp"] }), false),
+        (json!({ "crit": [] }), false),
+        (json!({ "b64": false, "crit": ["b64"] }), false),
+        (json!({ "typ": "JWT" }), false),
+        (json!({ "typ": null }), false),
+    ] {
+        let mut all = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "k" });
         all.as_object_mut()
             .unwrap()
             .extend(header.as_object().unwrap().clone());
-        let text = URL_SAFE_NO_PAD.encode(Value::to_string(&all));
-        // The signature does not cover these headers: any of them must be refused.
-        for token in [&forged, &good] {
-            let (_, rest) = token.split_once('.').unwrap();
-            for rest in [
-                rest.to_owned(),
-                format!("{}.", rest.split_once('.').unwrap().0),
-            ] {
-                let refused = verifier
-                    .verify(&format!("{text}.{rest}"))
-                    .await
-                    .unwrap_err();
-                seen.insert(refused.to_string());
-            }
+        let result = verifier.verify(&signed(own, &all, &payload)).await;
+        assert_eq!(result.is_ok(), accepted, "{header}: {result:?}");
+        let forged = signed(thief, &all, &payload);
+        assert!(verifier.verify(&forged).await.is_err(), "{header}");
+        let (unsigned, _) = forged.rsplit_once('.').unwrap();
+        for end in ["", "."] {
+            let unsigned = format!("{unsigned}{end}");
+            assert!(verifier.verify(&unsigned).await.is_err(), "{header}");
         }
     }
-    assert!(seen.len() >= 4, "{seen:?}");
+}
+
+/// Issuers whose access tokens are called `JWT` call their other tokens that, too.
+#[tokio::test]
+async fn other_tokens_of_an_issuer_are_no_access_tokens() {
+    let clock = clock();
+    let key = Issuer::new(clock.clone());
+    let untyped = IssuerSettings {
+        token_type: None,
+        ..settings(NAMES[0])
+    };
+    let untyped = verifier(&key, untyped, &clock);
+    let typed = verifier(&key, settings(NAMES[0]), &clock);
+    for (claims, accepted) in [
+        (json!({}), true),
+        (json!({ "typ": "Bearer" }), true),
+        (json!({ "typ": "DPoP" }), true),
+        (json!({ "typ": 1 }), true),
+        (json!({ "nonce": "n" }), true),
+        (json!({ "typ": "ID" }), false),
+        (json!({ "typ": "refresh" }), false),
+        (json!({ "typ": "Offline" }), false),
+        (json!({ "typ": "Logout" }), false),
+        (json!({ "at_hash": "x" }), false),
+        (json!({ "c_hash": "x" }), false),
+        (json!({ "events": {} }), false),
+    ] {
+        let mut all = json!({ "iss": NAMES[0] });
+        all.as_object_mut()
+            .unwrap()
+            .extend(claims.as_object().unwrap().clone());
+        let token = key.token_with("usr_1", all);
+        for _ in 0..2 {
+            let result = untyped.verify(&token).await;
+            assert_eq!(result.is_ok(), accepted, "{claims}");
+            if let Err(error) = result {
+                assert!(matches!(error, JwtError::WrongType), "{claims}: {error}");
+            }
+            // What its header calls an access token is one.
+            assert!(typed.verify(&token).await.is_ok(), "{claims}");
+        }
+    }
 }
 
 /// A cached token is checked by the rules of its verifier, and goes with its keys.

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 /// Every setting with its value. Values may be secrets, so they are never printed.
 #[derive(Clone, Default)]
 pub struct Settings {
-    table: Table,
+    pub(super) table: Table,
     passed_over: Vec<String>,
 }
 

@@ -14,6 +14,7 @@ mod layers;
 mod reading;
 mod reference;
 mod sections;
+mod shown;
 mod source;
 mod sources;
 mod watch;
@@ -31,6 +32,7 @@ pub use reference::{Setting, render_help, render_markdown, settings};
 pub use sections::{
     Database, Jwt, OtlpProtocol, Server, Telemetry, Worker, empty_as_none, networks,
 };
+pub use shown::{HIDDEN, ShownSettings};
 pub use sources::{ConfigTexts, Sources};
 pub use watch::Watch;
 

@@ -90,6 +90,19 @@ fn push_all<'v>(partition: &mut Vec<u8>, values: impl Iterator<Item = &'v [u8]>)
     partition.extend_from_slice(&count.to_be_bytes());
 }
 
+/// Whether the request has a cookie that no list of the cache names.
+pub(super) fn has_unlisted_cookies(headers: &dyn Headers, listed: &[Box<str>]) -> bool {
+    headers
+        .all(header::COOKIE)
+        .flat_map(|value| value.split(|&byte| byte == b';'))
+        .map(<[u8]>::trim_ascii_start)
+        .filter(|pair| !pair.is_empty())
+        .any(|pair| {
+            let name = pair.split(|&byte| byte == b'=').next().unwrap_or(pair);
+            !listed.iter().any(|listed| listed.as_bytes() == name)
+        })
+}
+
 /// All values of a cookie: which one of several counts is for the server to decide.
 fn cookie_values<'h>(headers: &'h dyn Headers, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
     headers

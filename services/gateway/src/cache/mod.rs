@@ -121,6 +121,10 @@ impl Cache {
         Key::new(target, route, listed, headers)
     }
 
+    pub(crate) fn has_unlisted_cookies(&self, headers: &dyn Headers) -> bool {
+        key::has_unlisted_cookies(headers, &self.settings.key_cookies)
+    }
+
     pub(crate) fn find(&self, key: &Key, request: &dyn Headers) -> Option<Arc<StoredResponse>> {
         self.store.find(key, request)
     }
@@ -231,7 +235,9 @@ impl Cache {
         self.store.insert(&stored, purges, most).then_some(stored)
     }
 
-    /// The stored response after a 304: with its fields, and fresh again. It is stored if it may be.
+    /// The stored response after a 304: with its fields, and fresh again. It is stored if it may be, and
+    /// was not purged since the upstream was asked; otherwise it is for the request that asked, and
+    /// for no other.
     pub(crate) fn refresh(
         &self,
         stored: &Arc<StoredResponse>,
@@ -239,24 +245,25 @@ impl Cache {
         asked: &Asked,
         request: &dyn Headers,
         (times, purges): ((i64, i64), u64),
-    ) -> Arc<StoredResponse> {
+    ) -> (Arc<StoredResponse>, bool) {
         let Some(headers) = stored.refreshed(not_modified) else {
             // About another response, so the next request asks without a condition.
             self.store.remove(stored);
-            return Arc::clone(stored);
+            return (Arc::clone(stored), false);
         };
         let asked_for = (&stored.key, asked);
         let refreshed = self.head(asked_for, (stored.status, &headers), request, times);
         let Some(mut refreshed) = refreshed else {
             self.store.remove(stored);
-            return Arc::clone(stored);
+            return (Arc::clone(stored), false);
         };
         refreshed.body = stored.body.clone();
         let refreshed = Arc::new(refreshed);
         let most = self.settings.max_variants;
-        if !self.store.insert(&refreshed, purges, most) {
+        let is_stored = self.store.insert(&refreshed, purges, most);
+        if !is_stored {
             self.store.remove(stored);
         }
-        refreshed
+        (refreshed, is_stored)
     }
 }

@@ -19,6 +19,9 @@ use crate::request::Headers;
 
 /// For this time, requests do not wait for a response that was not for others the last time.
 const PASS_TIME: Duration = Duration::from_secs(10);
+/// In which sizes are counted: the largest size of a URL's responses, 1,000 times 1 GiB, is far beyond 32
+/// bits of bytes.
+const UNIT_BYTES: usize = 256;
 /// Keys for which that is remembered.
 const MAX_PASSES: u64 = 10_000;
 
@@ -35,12 +38,12 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(max_bytes: u64, max_object_bytes: usize) -> Self {
         let weigh = |_: &Arc<str>, resource: &Arc<Resource>| {
-            u32::try_from(resource.size_bytes()).unwrap_or(u32::MAX)
+            u32::try_from(resource.size_bytes().div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
         };
         let quarter = usize::try_from(max_bytes / 4).unwrap_or(usize::MAX);
         Self {
             entries: Entries::builder()
-                .max_capacity(max_bytes)
+                .max_capacity(max_bytes / UNIT_BYTES as u64)
                 .weigher(weigh)
                 .build(),
             passes: Entries::builder()
@@ -124,6 +127,7 @@ impl Store {
     /// URLs with responses, and what they take.
     pub(super) fn size(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();
-        (self.entries.entry_count(), self.entries.weighted_size())
+        let bytes = self.entries.weighted_size() * UNIT_BYTES as u64;
+        (self.entries.entry_count(), bytes)
     }
 }

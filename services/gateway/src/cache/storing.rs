@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
+use crate::request::Headers;
+
 use super::{
     control::{RequestControl, ResponseControl},
     freshness::{self, Defaults, Times},
@@ -17,6 +19,8 @@ pub(crate) struct Asked {
     pub(crate) control: RequestControl,
     /// It has `Authorization`, or its caller is known by other means.
     pub(crate) authorized: bool,
+    /// It has cookies that are not part of the key.
+    pub(crate) has_unlisted_cookies: bool,
 }
 
 /// Whether the response may answer other requests. Its request was a GET.
@@ -41,26 +45,44 @@ pub(super) fn is_allowed(
         || matches!(
             status,
             StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
-        );
+        )
+        || is_of_one_request(status);
     !refused
-        && is_explicit(status, headers, control, defaults)
+        && (is_explicit(status, headers, control)
+            || is_by_default(status, headers, asked, defaults))
         && is_useful(headers, control, times)
 }
 
 /// Something says that it may be reused (RFC 9111, 3).
-fn is_explicit(
-    status: StatusCode,
-    headers: &HeaderMap,
-    control: &ResponseControl,
-    defaults: &Defaults,
-) -> bool {
-    let has_defaults = defaults.ttl_seconds > 0 || defaults.max_heuristic_seconds > 0;
+fn is_explicit(status: StatusCode, headers: &HeaderMap, control: &ResponseControl) -> bool {
     control.max_age.is_some()
         || control.s_maxage.is_some()
         || (headers.contains_key(header::EXPIRES) && !control.targeted)
         || control.public
         || (control.no_cache && freshness::is_heuristic(status))
-        || (has_defaults && freshness::is_heuristic(status))
+}
+
+/// The settings say so in place of the response. What was sent to a client with cookies may be for that
+/// client alone, unless the cookies part the responses.
+fn is_by_default(
+    status: StatusCode,
+    headers: &HeaderMap,
+    asked: &Asked,
+    defaults: &Defaults,
+) -> bool {
+    let has_defaults = defaults.ttl_seconds > 0 || defaults.max_heuristic_seconds > 0;
+    let is_parted =
+        !asked.has_unlisted_cookies || (headers as &dyn Headers).lists(header::VARY, "cookie");
+    has_defaults && is_parted && freshness::is_heuristic(status)
+}
+
+/// Statuses that are about one client or its connection, whatever the response says: RFC 6585 (3 to
+/// 6), RFC 8470 (5.2), RFC 9110 (15.5.8, 15.5.9 and 15.5.20).
+fn is_of_one_request(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        407 | 408 | 421 | 425 | 428 | 429 | 431 | 511
+    )
 }
 
 /// It will be fresh, or can be revalidated, or used while it is stale.
@@ -207,6 +229,15 @@ mod tests {
             (304, &cc("max-age=1"), false),
             (404, &cc("max-age=1"), true),
             (503, &cc("max-age=1"), true),
+            (400, &cc("max-age=1"), true),
+            (407, &cc("max-age=1, public"), false),
+            (408, &cc("max-age=1, public"), false),
+            (421, &cc("max-age=1, public"), false),
+            (425, &cc("max-age=1, public"), false),
+            (428, &cc("max-age=1, public"), false),
+            (429, &cc("max-age=1, public"), false),
+            (431, &cc("max-age=1, public"), false),
+            (511, &cc("max-age=1, public"), false),
             (
                 200,
                 &[("set-cookie", "a=1"), ("cache-control", "max-age=1")],

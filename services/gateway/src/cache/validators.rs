@@ -83,7 +83,8 @@ pub(crate) fn confirms(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
     }
 }
 
-/// The stored fields with those of a 304 in their place (RFC 9111, 3.2).
+/// The stored fields with those of a 304 in their place (RFC 9111, 3.2), but for those by which the stored
+/// bytes are read or checked.
 pub(crate) fn refreshed(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
     let mut headers = stored.clone();
     if !not_modified.contains_key(header::DATE) {
@@ -95,10 +96,10 @@ pub(crate) fn refreshed(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderM
             *name,
             header::CONTENT_LENGTH
                 | header::CONTENT_ENCODING
-                | header::CONTENT_TYPE
                 | header::CONTENT_RANGE
                 | header::ETAG
         ) && stored.contains_key(name)
+            || matches!(name.as_str(), "content-md5" | "content-digest")
     };
     for name in not_modified.keys() {
         if kept(name) || (*name == header::CONTENT_LENGTH) {
@@ -183,15 +184,18 @@ mod tests {
     }
 
     #[test]
-    fn a_304_changes_what_is_not_of_the_body() {
+    fn a_304_changes_what_is_not_of_the_bytes() {
         let stored = map(&[
             ("etag", "\"a\""),
+            ("content-md5", "stored"),
             ("content-type", "a/b"),
             ("x", "1"),
             ("y", "1"),
         ]);
         let sent = map(&[
             ("etag", "W/\"a\""),
+            ("content-digest", "of an empty body"),
+            ("content-md5", "sent"),
             ("content-type", "c/d"),
             ("content-length", "0"),
             ("x", "2"),
@@ -201,7 +205,8 @@ mod tests {
         let headers = refreshed(&stored, &sent);
         let expected = map(&[
             ("etag", "\"a\""),
-            ("content-type", "a/b"),
+            ("content-md5", "stored"),
+            ("content-type", "c/d"),
             ("x", "2"),
             ("y", "1"),
         ]);

@@ -34,6 +34,11 @@ pub(super) fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
     {
         names.push(header::ACCEPT_ENCODING);
     }
+    // Others allow the origin that asks, and do not say so.
+    let allowed = response.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    if allowed.is_some_and(|origin| origin != "*") && !names.contains(&header::ORIGIN) {
+        names.push(header::ORIGIN);
+    }
     Some(names)
 }
 
@@ -52,20 +57,36 @@ pub(super) fn matches(compared: &[Compared], request: &dyn Headers) -> bool {
         .all(|(name, stored)| value(request, name) == *stored)
 }
 
-/// The value in one spelling: several fields are one list, and space around commas has no meaning.
+/// The value. In one spelling only where the header is known to be a list without quotes: an upstream may
+/// read two spellings of any other one differently, such as a tenant and the same with a comma, and one
+/// client could fill the cache for another.
 fn value(request: &dyn Headers, name: &HeaderName) -> Option<Box<[u8]>> {
     request.first(name)?;
-    let separator = if *name == header::COOKIE { b';' } else { b',' };
-    let items = request
-        .all(name.clone())
-        .flat_map(|value| value.split(move |&byte| byte == separator))
+    let lines = request.all(name.clone());
+    if *name == header::COOKIE {
+        // Clients with HTTP/2 may split it, and the upstream gets one (RFC 9113, 8.2.3).
+        return Some(lines.collect::<Vec<_>>().join(&b"; "[..]).into());
+    }
+    if !is_plain_list(name) {
+        return Some(lines.collect::<Vec<_>>().join(&b'\n').into());
+    }
+    let items = lines
+        .flat_map(|value| value.split(|&byte| byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|item| !item.is_empty());
     let items: Vec<&[u8]> = items.collect();
     if *name == header::ACCEPT_ENCODING {
         return Some(codings(items));
     }
-    Some(items.join(&separator).into())
+    Some(items.join(&b',').into())
+}
+
+/// Several fields are one list, and space around commas has no meaning (RFC 9110, 12.5).
+fn is_plain_list(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::ACCEPT_CHARSET | header::ACCEPT_ENCODING | header::ACCEPT_LANGUAGE
+    )
 }
 
 /// Clients list the same codings in many orders. What forbids or prefers something stays as it is.
@@ -131,8 +152,26 @@ mod tests {
                 "{one:?} {other:?}"
             );
         };
-        check("x", &[("x", "a, b")], &[("x", "a"), ("x", "b")], true);
-        check("x", &[("x", "a,b")], &[("x", "b,a")], false);
+        let language = "accept-language";
+        check(
+            language,
+            &[(language, "a, b")],
+            &[(language, "a"), (language, "b,")],
+            true,
+        );
+        check(language, &[(language, "a,b")], &[(language, "b,a")], false);
+        for other in ["a,", ",a", "a,,", "a ,b", "a,b", "\"a, b\""] {
+            check("x", &[("x", "a")], &[("x", other)], false);
+            check("x", &[("x", "a, b")], &[("x", other)], false);
+        }
+        check("x", &[("x", "\"a, b\"")], &[("x", "\"a,b\"")], false);
+        check("x", &[("x", "a, b")], &[("x", "a"), ("x", "b")], false);
+        check(
+            "x",
+            &[("x", "a"), ("x", "b")],
+            &[("x", "a"), ("x", "b")],
+            true,
+        );
         check("x", &[("x", "a")], &[("x", "A")], false);
         check("x", &[], &[], true);
         check("x", &[], &[("x", "")], false);
@@ -161,6 +200,12 @@ mod tests {
             &[("cookie", "a=1; b=2")],
             &[("cookie", "a=1"), ("cookie", "b=2")],
             true,
+        );
+        check(
+            "cookie",
+            &[("cookie", "a=1; b=2")],
+            &[("cookie", "a=1;b=2")],
+            false,
         );
     }
 }

@@ -1,10 +1,12 @@
 //! The configuration: TOML text -> [`model`] as written -> [`Config`], which is valid.
 
 pub(crate) mod addresses;
+pub(crate) mod admin;
 pub(crate) mod load;
 pub(crate) mod lookups;
 pub(crate) mod model;
 pub(crate) mod restart;
+pub(crate) mod shown;
 mod upstreams;
 mod validate;
 
@@ -19,6 +21,7 @@ use crate::{
     cache::CacheSettings,
     routing::{ClaimHeader, OnStoreError, RouteTable, SecurityHeaders},
 };
+use admin::AdminConfig;
 use lookups::LookupConfig;
 pub(crate) use upstreams::{
     Balancing, ClientIdentity, HashBy, HealthCheck, HealthProbe, Host, LoadLimits, MAX_WEIGHT, Tls,
@@ -35,6 +38,9 @@ pub(crate) struct Config {
     pub(crate) model: model::Model,
     /// Every setting, to find those that a reload changes.
     pub(crate) settings: Settings,
+    /// Of the settings, to compare replicas.
+    pub(crate) hash: Arc<str>,
+    pub(crate) admin: AdminConfig,
     pub(crate) trusted_proxies: TrustedProxies,
     /// `[jwt]` first, if it is used.
     pub(crate) issuers: Vec<IssuerConfig>,

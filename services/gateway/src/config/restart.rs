@@ -4,8 +4,9 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 36] = [
+const RELOADED: [&str; 38] = [
     "shipped_routes",
+    "admin",
     "server.http2",
     "server.max_http2_streams",
     "server.max_connections",
@@ -41,6 +42,7 @@ const RELOADED: [&str; 36] = [
     "cors",
     "rate_limit_store",
     "caches",
+    "validation",
 ];
 const ROUTES: &str = "routes";
 
@@ -69,11 +71,12 @@ mod tests {
     use crate::config::DEFAULTS;
 
     /// Read once, when the process starts.
-    const AT_START: [&str; 12] = [
+    const AT_START: [&str; 13] = [
         "discovery.interval_ms",
         "server.admin_listen",
         "server.listen",
         "server.max_rate_limit_keys",
+        "server.probe_listen",
         "server.shutdown_grace_seconds",
         "server.tcp_keepalive_seconds",
         "server.tcp_user_timeout_seconds",

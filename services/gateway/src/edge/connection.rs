@@ -23,7 +23,7 @@ use super::{
     client_stream::ClientStream,
     ctx::peer_ip,
     direct::{DirectConnection, Served, Tunnel},
-    http2,
+    http2, kept,
     proxy::Edge,
     proxy_header,
     reply::{self, RejectedHead},
@@ -205,11 +205,11 @@ impl ConnectionHandler {
             stream.gather_writes(true);
             let mut session = ServerSession::new_http1(Box::new(stream));
             session.set_pipelined_prefix(head);
-            let (reused, _) = self
-                .proxy
-                .process_new_http(session, shutdown)
-                .await?
-                .consume();
+            let served = kept::serve(self.proxy.process_new_http(session, shutdown)).await;
+            let reused = match served {
+                (Some(reused), _) => reused.consume().0,
+                (None, kept) => kept?,
+            };
             match reused.into_any().downcast::<ClientStream>() {
                 // Otherwise the next head would be looked for within the body of this request.
                 Ok(reused) if reused.has_ended() => stream = *reused,

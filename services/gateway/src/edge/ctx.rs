@@ -101,6 +101,10 @@ pub(super) struct Ctx {
     pub(super) copy: Option<Box<RequestCopy>>,
     /// What is sent in place of the upstream's response, on the general path.
     pub(super) instead: Option<Box<GatewayResponse>>,
+    /// It was sent whole, so that the client's connection is good for another request.
+    pub(super) answered: bool,
+    /// The request revalidates a stored response, and no client waits for it.
+    pub(super) refreshes: bool,
     /// What a policy answered to the request body.
     pub(super) refusal: Option<Box<GatewayResponse>>,
     /// When a part of the request body was received last.
@@ -171,6 +175,8 @@ impl Ctx {
             attempts: Attempts::default(),
             copy: None,
             instead: None,
+            answered: false,
+            refreshes: false,
             refusal: None,
             body_at: None,
             head_after: None,
@@ -185,6 +191,7 @@ impl Ctx {
         let id = RequestId::generate(&state.clock);
         let trace = ServerTrace::start(&http::HeaderMap::new(), &Method::GET, id.as_str());
         Self {
+            refreshes: true,
             request_id: Some(id),
             trace,
             client_ip: self.client_ip,

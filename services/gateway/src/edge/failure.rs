@@ -21,6 +21,7 @@ use super::{
     reply,
     request_body::{BODY_REFUSED, pause},
     response,
+    try_timeout::Expired,
 };
 use crate::{error, reply::GatewayResponse, state::State};
 
@@ -41,14 +42,17 @@ pub(super) fn while_proxying(
     let retry = if *error.etype() == NOT_SILENT || *error.etype() == WITHHELD {
         // Another connection takes its place, of this replica or another one. Or it is decided already.
         true
-    } else if slot.is_some_and(|slot| slot.has_expired()) {
-        error = Error::explain(
-            ReadTimedout,
-            "no response within the time-out of an attempt",
-        )
-        .into_up();
-        attempt::after_a_slow_try(ctx, state);
-        true
+    } else if let Some(expired) = slot.and_then(|slot| slot.expired()) {
+        let why = match expired {
+            Expired::Attempt => "no response within the time-out of an attempt",
+            Expired::Request => "no whole response within the time-out of a request",
+        };
+        error = Error::explain(ReadTimedout, why).into_up();
+        match expired {
+            Expired::Attempt => attempt::after_a_slow_try(ctx, state),
+            Expired::Request => note_timeout(session, ctx, &ReadTimedout),
+        }
+        expired == Expired::Attempt
     } else if *error.esource() != ErrorSource::Upstream {
         false
     } else if matches!(error.etype(), ReadTimedout | WriteTimedout) {
@@ -98,10 +102,8 @@ pub(super) async fn respond(
             .route()
             .is_some_and(|route| pause(ctx) > route.body_timeout);
     if let Some(instead) = replaced(session, ctx, error) {
-        // pingora reuses no connection after an error, though this is none.
-        session.set_keepalive(None);
-        // The client may have disconnected, which changes nothing.
-        let _ = reply::answer(session, ctx, *instead, state).await;
+        // The client may have disconnected.
+        ctx.answered = reply::answer(session, ctx, *instead, state).await.is_ok();
         return FailToProxy {
             error_code: 0,
             can_reuse_downstream: false,

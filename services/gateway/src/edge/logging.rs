@@ -59,7 +59,8 @@ pub(super) fn record(done: CompletedRequest<'_>, ctx: &mut Ctx, state: &State) {
         .problem
         .as_ref()
         .and_then(|problem| problem.causes.as_deref())
-        .or(done.error);
+        .or(done.error)
+        .or(ctx.policy.access.as_ref().and_then(|access| access.over()));
     let line = AccessLine {
         method: done.method.as_str(),
         path: done.path,
@@ -75,6 +76,7 @@ pub(super) fn record(done: CompletedRequest<'_>, ctx: &mut Ctx, state: &State) {
         retries: Some(ctx.attempts.retries).filter(|&retries| retries > 0),
         bytes: Some(done.bytes),
         cache: ctx.policy.cache_outcome(),
+        violation: ctx.policy.violation.as_deref(),
         code: ctx.problem.as_ref().map(|problem| problem.code),
         error: cause,
         ..AccessLine::default()

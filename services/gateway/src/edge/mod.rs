@@ -13,11 +13,12 @@
 //!     1. ctx               client IP, request id, trace
 //!        downstream        time-outs; what HTTP/2 heads and `Connection` may say
 //!     2. request           route, policies, page of the gateway itself      -> reply
+//!        refresh           the same request again, for a cache whose response was stale
 //!     3. peer              a replica to try
 //!        attempt           which one, and whether another one follows, for the direct path too
 //!        departure         whether the client still waits for it
-//!        try_timeout       the time-out of one attempt
-//!        slow_try          whether it is given up then
+//!        try_timeout       the time-outs of one attempt, and of the whole request
+//!        slow_try          whether an attempt is given up then
 //!     4. upstream_request  headers for the replica
 //!     5. request_body      counts the body as it arrives                    -> failure
 //!        mirror            copies 4 and 5 for the mirror of the route
@@ -25,6 +26,7 @@
 //!        response_framing  where the body ends, for the direct path too    -> failure
 //!     7. logging           access line, metrics, span
 //!        parts             heads without pingora's table of names, for 1, 4 and 6
+//!        kept              the connection, if another response was sent whole
 //!   failure         back to 3 with another replica if that is safe, else    -> reply
 //! ```
 //!
@@ -55,12 +57,14 @@ mod failure;
 mod framing;
 mod gather;
 mod http2;
+mod kept;
 mod logging;
 mod mirror;
 mod parts;
 mod peer;
 mod proxy;
 mod proxy_header;
+mod refresh;
 mod reply;
 mod request;
 mod request_body;

@@ -4,7 +4,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::SocketAddr,
     os::fd::RawFd,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -25,11 +25,11 @@ use super::{
     ctx::Ctx,
     departure::Departure,
     socket::tcp_keepalive,
-    try_timeout::{FIRST_SLOT, TrySlots},
+    try_timeout::{FIRST_SLOT, TryDeadlines, TrySlots},
     tunnel::HandshakeConnector,
 };
 use crate::{
-    config::{ClientIdentity, Tls},
+    config::{ClientIdentity, Tls, UpstreamConfig},
     state::State,
     upstream::Upstream,
 };
@@ -44,14 +44,20 @@ pub(super) const NOT_SILENT: ErrorType = ErrorType::Custom("an idle connection i
 
 /// Asks the kernel once more before a connection of pingora's pool is lent. pingora asks the runtime,
 /// which may not have heard yet of bytes that have arrived: they would be taken for the response to
-/// the next request, of another client.
+/// the next request, of another client. A connection with HTTP/2 is not idle: other requests are on it,
+/// and each frame names its own.
 ///
 /// # Errors
 /// `NOT_SILENT`.
-pub(super) fn check_idle(reused: bool, socket: RawFd, digest: Option<&Digest>) -> Result<()> {
+pub(super) fn check_idle(
+    (peer, reused): (&HttpPeer, bool),
+    socket: RawFd,
+    digest: Option<&Digest>,
+) -> Result<()> {
     // What can be read there may be a record of TLS itself.
     let is_encrypted = digest.is_some_and(|digest| digest.ssl_digest.is_some());
-    if !reused || is_encrypted {
+    let is_http2 = peer.options.alpn.get_min_http_version() == 2;
+    if !reused || is_encrypted || is_http2 {
         return Ok(());
     }
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
@@ -98,12 +104,19 @@ pub(super) async fn choose(
     options.read_timeout = silence;
     options.write_timeout = silence;
     if ctx.upgrade {
+        let access = ctx.policy.access.as_ref();
         // Apart from the pool of ordinary connections.
         peer.group_key = HANDSHAKES;
-        peer.options.custom_l4 = Some(Arc::new(HandshakeConnector { connect_timeout }));
-    } else if config.try_timeout.is_some() {
-        let bound = attempt::try_bound(ctx, attempt::is_repeatable(session, ctx));
-        let own = slots.take(address, peer.group_key, bound);
+        peer.options.custom_l4 = Some(Arc::new(HandshakeConnector {
+            connect_timeout,
+            access: Mutex::new(access.map(|access| access.end(&state.clock))),
+        }));
+    } else if config.try_timeout.is_some() || (ctx.deadline().is_some() && !speaks_http2(config)) {
+        let deadlines = TryDeadlines {
+            head: attempt::try_bound(ctx, attempt::is_repeatable(session, ctx)),
+            end: ctx.deadline(),
+        };
+        let own = slots.take(address, peer.group_key, deadlines);
         peer.group_key = own.group();
         peer.options.custom_l4 = Some(Arc::new(own.connector(connect_timeout)));
         slot = Some(own);
@@ -113,6 +126,11 @@ pub(super) async fn choose(
     // The body is read from now on, or again; what was waited for until now was not the client.
     ctx.body_at = ctx.attempts.started;
     Ok(peer)
+}
+
+/// A connection may be one for several requests at a time, so it has the deadline of none.
+fn speaks_http2(config: &UpstreamConfig) -> bool {
+    config.http2 || config.tls.as_ref().is_some_and(|tls| tls.http2)
 }
 
 /// Until the deadline of the whole request. A WebSocket has none once it is open.
@@ -196,17 +214,21 @@ mod tests {
         let mut lent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut upstream, _) = listener.accept().unwrap();
         let socket = lent.as_raw_fd();
-        assert!(check_idle(true, socket, None).is_ok());
+        let peer = HttpPeer::new("127.0.0.1:1", false, String::new());
+        assert!(check_idle((&peer, true), socket, None).is_ok());
         upstream.write_all(b"surplus").unwrap();
         // Blocks until the bytes are there.
         lent.peek(&mut [0]).unwrap();
-        assert!(check_idle(true, socket, None).is_err());
-        assert!(check_idle(false, socket, None).is_ok(), "it is new");
+        assert!(check_idle((&peer, true), socket, None).is_err());
+        assert!(
+            check_idle((&peer, false), socket, None).is_ok(),
+            "it is new"
+        );
         lent.read_exact(&mut [0; 7]).unwrap();
-        assert!(check_idle(true, socket, None).is_ok());
+        assert!(check_idle((&peer, true), socket, None).is_ok());
         drop(upstream);
         lent.peek(&mut [0]).unwrap();
-        assert!(check_idle(true, socket, None).is_err());
+        assert!(check_idle((&peer, true), socket, None).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{os::fd::RawFd, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use pingora::{
     Error, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -17,7 +17,9 @@ use pingora::{
 use super::{
     abandoned, attempt,
     ctx::{Ctx, Peer, ReceivedHead},
-    downstream, failure, logging, mirror, parts, peer, reply, request, request_body, response,
+    downstream, failure, kept, logging, mirror, parts, peer,
+    refresh::{self, Refresher},
+    reply, request, request_body, response,
     try_timeout::TrySlots,
     upstream_request,
 };
@@ -28,6 +30,7 @@ use crate::state::State;
 pub(super) struct Edge {
     pub(super) state: Arc<State>,
     pub(super) slots: Arc<TrySlots>,
+    pub(super) refresher: Refresher,
 }
 
 #[async_trait]
@@ -36,7 +39,7 @@ impl ProxyHttp for Edge {
     type CTX = Box<Ctx>;
 
     fn new_ctx(&self) -> Self::CTX {
-        Box::new(Ctx::new(self.state.snapshot()))
+        refresh::prepared().unwrap_or_else(|| Box::new(Ctx::new(self.state.snapshot())))
     }
 
     /// None: compression would buffer server-sent events.
@@ -46,6 +49,10 @@ impl ProxyHttp for Edge {
         let peer = session.client_addr().and_then(|address| address.as_inet());
         let peer = peer.map(std::net::SocketAddr::ip);
         parts::edit_request(session.req_header_mut(), |_| ());
+        if ctx.refreshes {
+            downstream::prepare(session, ctx);
+            return Ok(());
+        }
         let head = session.req_header();
         let head = ReceivedHead::of(head.as_ref(), head.raw_path());
         let peer = Peer {
@@ -65,11 +72,16 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        if ctx.refreshes {
+            // The policies have run.
+            request::begin(session, ctx);
+            return Ok(false);
+        }
         if let Err(problem) = downstream::check(session, ctx) {
             reply::problem(session, ctx, problem, &self.state).await?;
             return Ok(true);
         }
-        request::filter(session, ctx, &self.state).await
+        request::filter(session, ctx, &self.state, &self.refresher).await
     }
 
     async fn upstream_peer(
@@ -84,12 +96,12 @@ impl ProxyHttp for Edge {
         &self,
         _session: &mut Session,
         reused: bool,
-        _peer: &HttpPeer,
+        peer: &HttpPeer,
         socket: RawFd,
         digest: Option<&Digest>,
         _ctx: &mut Self::CTX,
     ) -> Result<()> {
-        peer::check_idle(reused, socket, digest)
+        peer::check_idle((peer, reused), socket, digest)
     }
 
     async fn request_body_filter(
@@ -147,9 +159,20 @@ impl ProxyHttp for Edge {
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         peer::check_deadline(ctx)?;
+        response::check_body(body.as_ref(), end_of_stream, ctx);
         response::encode(body, end_of_stream, ctx)?;
         response::body_received(body.as_ref(), end_of_stream, ctx);
         Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
+        let call = ctx.policy.grpc_web.as_ref();
+        Ok(call.and_then(|call| call.trailers(trailers)))
     }
 
     fn fail_to_connect(
@@ -191,11 +214,16 @@ impl ProxyHttp for Edge {
         // With another response in its place, the client has a whole one.
         let logged = error.filter(|error| *error.etype() != response::REPLACED);
         if error.is_none() {
+            response::check_body(None, true, ctx);
             response::body_received(None, true, ctx);
         }
-        logging::finish(session, logged, ctx, &self.state);
+        if !ctx.refreshes {
+            logging::finish(session, logged, ctx, &self.state);
+        }
         abandoned::note_end(session, error);
-        if error.is_some() && !session.is_http2() {
+        if ctx.answered {
+            kept::keep(session).await;
+        } else if error.is_some() && !session.is_http2() {
             // pingora only drops the connection; the client may have sent further requests.
             session.as_downstream_mut().shutdown().await;
         }

@@ -26,11 +26,14 @@ const V2_HEAD_BYTES: usize = 16;
 /// Addresses and all that is said beside them, a certificate's name for example.
 const MAX_V2_REST_BYTES: usize = 4096;
 
+/// A client whose proxy does not know it. Not the proxy: what it would be believed about clients may
+/// come from anyone.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// A whole header.
 #[derive(Debug, PartialEq, Eq)]
 struct ProxyHeader {
-    /// `None`: the proxy speaks for itself, as when it checks the health of the gateway, or does not
-    /// know the client.
+    /// `None`: the proxy speaks for itself, as when it checks the health of the gateway.
     client: Option<SocketAddr>,
     length: usize,
 }
@@ -106,7 +109,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<ProxyHeader>, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| invalid)?;
     let mut words = line.split(' ').skip(1);
     let client = match words.next() {
-        Some("UNKNOWN") => None,
+        Some("UNKNOWN") => Some(UNKNOWN),
         Some("TCP4") => Some(v1_client::<Ipv4Addr>(words).ok_or(invalid)?),
         Some("TCP6") => Some(v1_client::<Ipv6Addr>(words).ok_or(invalid)?),
         _ => return Err(invalid),
@@ -158,7 +161,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<ProxyHeader>, &'static str> {
         0x11 => Some(v2_client::<4>(rest).ok_or("the PROXY header is too short")?),
         0x21 => Some(v2_client::<16>(rest).ok_or("the PROXY header is too short")?),
         // Not specified, and Unix sockets.
-        0x00 | 0x31 => None,
+        0x00 | 0x31 => Some(UNKNOWN),
         _ => return Err("the PROXY header has an unknown family or protocol"),
     };
     Ok(Some(ProxyHeader {
@@ -208,8 +211,8 @@ mod tests {
                 Some("255.255.255.255:65535"),
             ),
             ("PROXY TCP6 2001:db8::1 ::1 1 2", Some("[2001:db8::1]:1")),
-            ("PROXY UNKNOWN", None),
-            ("PROXY UNKNOWN ffff::1 ffff::2 1 2", None),
+            ("PROXY UNKNOWN", Some("0.0.0.0:0")),
+            ("PROXY UNKNOWN ffff::1 ffff::2 1 2", Some("0.0.0.0:0")),
         ] {
             let expected = Ok(expected.map(str::to_owned));
             assert_eq!(client(format!("{line}\r\n").as_bytes()), expected, "{line}");
@@ -284,8 +287,8 @@ mod tests {
             (v2(0x20, 0x00, &[]), None),
             (v2(0x20, 0x11, &four), None),
             (v2(0x20, 0xff, &[1, 2, 3]), None),
-            (v2(0x21, 0x00, &[1, 2, 3]), None),
-            (v2(0x21, 0x31, &[0; 216]), None),
+            (v2(0x21, 0x00, &[1, 2, 3]), Some("0.0.0.0:0")),
+            (v2(0x21, 0x31, &[0; 216]), Some("0.0.0.0:0")),
         ] {
             assert_eq!(client(&bytes), Ok(expected.map(str::to_owned)), "{bytes:?}");
             for end in 0..bytes.len() {

@@ -8,7 +8,8 @@ use quartet_common::problem::Problem;
 
 use super::{
     ctx::{Ctx, ReceivedHead},
-    direct, reply,
+    refresh::Refresher,
+    reply, request_body,
 };
 use crate::{
     pages::{self, deep_health},
@@ -24,6 +25,7 @@ pub(super) async fn filter(
     session: &mut Session,
     ctx: &mut Ctx,
     state: &Arc<State>,
+    refresher: &Refresher,
 ) -> Result<bool> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let head = session.req_header();
@@ -44,7 +46,9 @@ pub(super) async fn filter(
     match flow {
         Flow::Continue => {}
         Flow::Reply(answer) => {
-            refresh(session, ctx, state);
+            if let Some(policy) = ctx.policy.cache_refresh() {
+                refresher.start(session, ctx, policy, state);
+            }
             reply::answer(session, ctx, *answer, state).await?;
             return Ok(true);
         }
@@ -57,10 +61,11 @@ pub(super) async fn filter(
     }
     match route.action {
         RouteAction::Proxy(_) | RouteAction::Choose => {
-            if let Some(upstream) = &ctx.attempts.upstream {
-                upstream.retry_budget.deposit();
+            begin(session, ctx);
+            if let Some(answer) = request_body::read_ahead(session, ctx).await? {
+                reply::answer(session, ctx, *answer, state).await?;
+                return Ok(true);
             }
-            set_timeouts(session, ctx);
             Ok(false)
         }
         // The route's chain has answered; without an upstream, nothing else can.
@@ -72,15 +77,12 @@ pub(super) async fn filter(
     }
 }
 
-/// Revalidates a stale response that was found for the request.
-fn refresh(session: &Session, ctx: &mut Ctx, state: &Arc<State>) {
-    if let Some(policy) = ctx.policy.cache_refresh() {
-        let head = session.req_header();
-        let fields = head.headers.iter();
-        let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        let authority = head.uri.authority().map(http::uri::Authority::as_str);
-        direct::refresh(ctx, policy, (head.raw_path(), authority), fields, state);
+/// The request is forwarded.
+pub(super) fn begin(session: &mut Session, ctx: &Ctx) {
+    if let Some(upstream) = &ctx.attempts.upstream {
+        upstream.retry_budget.deposit();
     }
+    set_timeouts(session, ctx);
 }
 
 /// # Errors

@@ -59,10 +59,27 @@ pub(super) fn head_received(
         return Err(Error::new_up(WITHHELD));
     }
     has_answered(ctx, status, Instant::now());
+    answer_grpc_web(session, response, ctx);
+    if ctx.policy.checks_response() {
+        ctx.policy
+            .check_response_head(response.status, &response.headers);
+    }
     if ctx.policy.has_cache() || ctx.route().is_some_and(|route| route.compression.is_some()) {
         show(session, response, ctx)?;
     }
     Ok(())
+}
+
+/// Translates the head of a response of gRPC, of which the end of the body is marked from now on.
+fn answer_grpc_web(session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) {
+    let Some(call) = &mut ctx.policy.grpc_web else {
+        return;
+    };
+    let is_grpc = parts::edit_response(response, |parts| call.on_head(&mut parts.headers));
+    if is_grpc && !session.is_http2() {
+        // The name and the value are valid.
+        let _ = response.insert_header(header::TRANSFER_ENCODING, "chunked");
+    }
 }
 
 /// Compresses the response, and shows it to a cache as the client gets it.
@@ -117,11 +134,27 @@ fn compress(session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> 
     encodes
 }
 
+/// Compares a part of the body with the document, before it is encoded; `end`: the last one.
+pub(super) fn check_body(part: Option<&Bytes>, end: bool, ctx: &mut Ctx) {
+    if !ctx.policy.checks_response() {
+        return;
+    }
+    if let Some(part) = part {
+        ctx.policy.check_response_part(part);
+    }
+    if end {
+        ctx.policy.check_response_end();
+    }
+}
+
 /// Encodes a part of the body; `end`: the last one.
 ///
 /// # Errors
 /// When the encoder fails.
 pub(super) fn encode(body: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) -> Result<()> {
+    if let Some(call) = &ctx.policy.grpc_web {
+        *body = body.take().map(|part| call.response_part(part));
+    }
     let Some(mut encoder) = ctx.policy.encoder.take() else {
         return Ok(());
     };

@@ -16,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use pingora::{
-    apps::HttpServerOptions,
+    apps::{HttpServerApp as _, HttpServerOptions},
     proxy::http_proxy,
     server::{
         RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
@@ -32,16 +32,26 @@ use quartet_jobs::Runner;
 use tokio::{
     net::TcpStream,
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     time::{sleep, timeout},
 };
 
-use super::{connection::ConnectionHandler, proxy::Edge, socket::listener_config};
+use super::{
+    connection::ConnectionHandler, proxy::Edge, refresh::Refresher, socket::listener_config,
+};
 use crate::{admin, background, listener, state::State};
 
 /// A backstop; the retries of a request are bounded by its upstream's `retries`.
 const MAX_ATTEMPTS: usize = 16;
 /// Connections are accepted after the first round of discovery, but no later than this.
 const FIRST_DISCOVERY: Duration = Duration::from_millis(300);
+
+/// The listeners that are not public.
+#[derive(Debug)]
+pub(crate) struct OperatorListeners {
+    pub(crate) admin: TcpListener,
+    pub(crate) probes: Option<TcpListener>,
+}
 
 /// Why the server stopped.
 enum StopReason {
@@ -54,7 +64,11 @@ enum StopReason {
 ///
 /// # Errors
 /// When an address cannot be bound, or the server panics.
-pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyhow::Result<()> {
+pub(crate) fn run(
+    state: &Arc<State>,
+    operators: OperatorListeners,
+    jobs: Runner,
+) -> anyhow::Result<()> {
     let settings = state.snapshot().config.model.server.clone();
     // pingora retries for half a minute and then panics in a thread; this fails at once.
     for listen in &settings.listen {
@@ -74,7 +88,7 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
     server.bootstrap();
     let background = Background {
         state: Arc::clone(state),
-        start: Mutex::new(Some((admin, jobs))),
+        start: Mutex::new(Some((operators, jobs))),
         exit: exit.clone(),
     };
     let background = server.add_service(GenBackgroundService::new(
@@ -107,8 +121,10 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
 
 fn connection_handler(state: &Arc<State>, conf: &Arc<ServerConf>) -> ConnectionHandler {
     let state = Arc::clone(state);
+    let refresher = Refresher::default();
     let edge = Edge {
         slots: Arc::default(),
+        refresher: refresher.clone(),
         state: Arc::clone(&state),
     };
     let mut proxy = http_proxy(conf, edge);
@@ -117,6 +133,17 @@ fn connection_handler(state: &Arc<State>, conf: &Arc<ServerConf>) -> ConnectionH
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     let proxy = Arc::new(proxy);
+    let serving = Arc::downgrade(&proxy);
+    refresher.set(Box::new(move |session| {
+        let proxy = serving.upgrade();
+        Box::pin(async move {
+            // The sender is gone, so no shutdown begins for it: it ends with the process.
+            let (_, shutdown) = watch::channel(false);
+            if let Some(proxy) = proxy {
+                drop(proxy.process_new_http(session, &shutdown).await);
+            }
+        })
+    }));
     ConnectionHandler { proxy, state }
 }
 
@@ -176,7 +203,7 @@ async fn next(signal: &mut Option<Signal>) {
 struct Background {
     state: Arc<State>,
     /// Taken at the start.
-    start: Mutex<Option<(TcpListener, Runner)>>,
+    start: Mutex<Option<(OperatorListeners, Runner)>>,
     exit: mpsc::Sender<StopReason>,
 }
 
@@ -199,6 +226,7 @@ impl Background {
             address = addresses.join(", "),
             admin = %server.admin_listen,
             version = env!("CARGO_PKG_VERSION"),
+            config_hash = &*self.state.snapshot().config.hash,
             "listening"
         );
     }
@@ -211,7 +239,7 @@ impl BackgroundService for Background {
         mut shutdown: ShutdownWatch,
         ready: ServiceReadyNotifier,
     ) {
-        let Some((admin, mut jobs)) = self.start.lock().ok().and_then(|mut start| start.take())
+        let Some((operators, mut jobs)) = self.start.lock().ok().and_then(|mut start| start.take())
         else {
             return;
         };
@@ -222,9 +250,12 @@ impl BackgroundService for Background {
         };
         let _ = timeout(FIRST_DISCOVERY, first).await;
         ready.notify_ready();
-        // The admin listener reports readiness, so it answers once the public one does.
+        // The other listeners report readiness, so they answer once the public one does.
         self.listening().await;
-        tokio::spawn(admin::serve(admin, Arc::clone(&self.state)));
+        tokio::spawn(admin::serve(operators.admin, Arc::clone(&self.state)));
+        if let Some(probes) = operators.probes {
+            tokio::spawn(admin::serve_probes(probes, Arc::clone(&self.state)));
+        }
         let begun = shutdown.wait_for(|&begun| begun).await.map(drop);
         if begun.is_ok() {
             self.state.connections.all_closed().await;

@@ -1,9 +1,10 @@
-//! The time-out of one attempt on the general path.
+//! The time-outs of one attempt, and of the whole request, on the general path.
 //!
 //! pingora has one time-out for every read of a response, and it cannot be changed once the head is
-//! there. So the socket of an upstream with `try_timeout_ms` has a deadline of its own, which the request
-//! that uses the connection sets and removes. pingora decides which connection a request gets; to know
-//! it, each connection has a slot, which is the group of its own in pingora's pool. Whether the attempt is
+//! there. So the socket of an upstream with `try_timeout_ms`, and of a request with
+//! `request_timeout_seconds`, has deadlines of its own, which the request that uses the connection sets
+//! and removes. pingora decides which connection a request gets; to know
+//! it, each connection has a slot, which is the group of its own in pingora's pool. Whether an attempt is
 //! given up is decided when its time is up: with no retry left, it has all the time that there is.
 
 use std::{
@@ -66,10 +67,28 @@ pub(super) struct TrySlot {
 
 #[derive(Debug, Default)]
 struct SlotState {
-    deadline: Option<Instant>,
+    /// Of the head of the response.
+    head: Option<Instant>,
     /// What decides then.
     slow: Option<SlowTry>,
-    expired: bool,
+    /// Of the whole request.
+    end: Option<Instant>,
+    expired: Option<Expired>,
+}
+
+/// Which deadline has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    /// Another replica is asked.
+    Attempt,
+    Request,
+}
+
+/// The deadlines of an attempt; `None`: there is none.
+#[derive(Debug)]
+pub(super) struct TryDeadlines {
+    pub(super) head: Option<(std::time::Instant, SlowTry)>,
+    pub(super) end: Option<std::time::Instant>,
 }
 
 /// A slot while an attempt uses it.
@@ -96,7 +115,7 @@ impl TrySlots {
         self: &Arc<Self>,
         address: SocketAddr,
         tls: u64,
-        bound: Option<(std::time::Instant, SlowTry)>,
+        deadlines: TryDeadlines,
     ) -> TryLease {
         let key = (address, tls);
         let free = self.free().get_mut(&key).and_then(Vec::pop);
@@ -106,11 +125,12 @@ impl TrySlots {
                 state: Mutex::default(),
             })
         });
-        let (deadline, slow) = bound.unzip();
+        let (head, slow) = deadlines.head.unzip();
         *slot.state() = SlotState {
-            deadline: deadline.map(Instant::from_std),
+            head: head.map(Instant::from_std),
             slow,
-            expired: false,
+            end: deadlines.end.map(Instant::from_std),
+            expired: None,
         };
         TryLease {
             slots: Arc::clone(self),
@@ -140,12 +160,12 @@ impl TryLease {
     /// The response has begun. `false`: too late.
     pub(super) fn answered(&self) -> bool {
         let mut state = self.slot.state();
-        state.deadline = None;
-        !state.expired
+        state.head = None;
+        state.expired.is_none()
     }
 
-    /// The deadline has passed without a response.
-    pub(super) fn has_expired(&self) -> bool {
+    /// The deadline that has passed.
+    pub(super) fn expired(&self) -> Option<Expired> {
         self.slot.state().expired
     }
 }
@@ -170,7 +190,16 @@ impl TrySlot {
     }
 }
 
-/// Connects to an upstream with `try_timeout_ms`.
+impl SlotState {
+    /// The earlier deadline.
+    fn next(&self) -> Option<(Instant, Expired)> {
+        let head = self.head.map(|head| (head, Expired::Attempt));
+        let end = self.end.map(|end| (end, Expired::Request));
+        head.into_iter().chain(end).min_by_key(|(at, _)| *at)
+    }
+}
+
+/// Connects to an upstream with such deadlines.
 #[derive(Debug)]
 pub(super) struct TryConnector {
     connect_timeout: Duration,
@@ -197,9 +226,9 @@ struct TrySocket {
 }
 
 impl TrySocket {
-    /// Ready if the deadline of the request has passed.
+    /// Ready if a deadline of the request has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.slot.state().deadline else {
+        let Some((deadline, _)) = self.slot.state().next() else {
             return Poll::Pending;
         };
         if self.sleep.deadline() != deadline {
@@ -207,17 +236,23 @@ impl TrySocket {
         }
         ready!(self.sleep.as_mut().poll(cx));
         let mut state = self.slot.state();
-        // The response may have begun meanwhile.
-        if state.deadline != Some(deadline) {
+        let passed = state.next().filter(|(next, _)| *next <= deadline);
+        let expired = passed.map(|(_, what)| what).filter(|what| {
+            let slow = state.slow.as_ref();
+            *what == Expired::Request || slow.is_some_and(SlowTry::is_given_up)
+        });
+        if expired.is_none() {
+            if passed.is_some() {
+                // It has all the time that there is.
+                state.head = None;
+            }
+            // Or the response has begun meanwhile.
+            drop(state);
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        state.deadline = None;
-        state.expired = state.slow.take().is_some_and(|slow| slow.is_given_up());
-        if state.expired {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        state.expired = expired;
+        Poll::Ready(())
     }
 }
 

@@ -11,6 +11,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -31,6 +32,8 @@ use tokio::{
     time::{Duration, timeout},
 };
 
+use crate::policy::AccessEnd;
+
 /// Of the head, and of the body.
 const FLUSHES: u8 = 2;
 
@@ -38,16 +41,21 @@ const FLUSHES: u8 = 2;
 #[derive(Debug)]
 pub(super) struct HandshakeConnector {
     pub(super) connect_timeout: Duration,
+    /// Taken by the connection, which ends then: pingora offers no other way to end a tunnel.
+    pub(super) access: Mutex<Option<AccessEnd>>,
 }
 
 #[async_trait]
 impl Connect for HandshakeConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
         let stream = connect(address, self.connect_timeout).await?;
+        let access = self.access.lock();
+        let access = access.unwrap_or_else(PoisonError::into_inner).take();
         let socket = HandshakeSocket {
             inner: stream,
             flushes: 0,
             reader: None,
+            access,
         };
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
     }
@@ -87,6 +95,7 @@ struct HandshakeSocket {
     flushes: u8,
     /// Waits for the last flush.
     reader: Option<Waker>,
+    access: Option<AccessEnd>,
 }
 
 impl VirtualSocket for HandshakeSocket {
@@ -104,6 +113,12 @@ impl AsyncRead for HandshakeSocket {
         if self.flushes < FLUSHES {
             self.reader = Some(cx.waker().clone());
             return Poll::Pending;
+        }
+        if let Some(access) = &mut self.access
+            && Pin::new(access).poll(cx).is_ready()
+        {
+            // As if the upstream had closed it: nothing is wrong with the replica.
+            return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.inner).poll_read(cx, buffer)
     }

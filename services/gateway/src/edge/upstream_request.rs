@@ -16,7 +16,9 @@ use crate::{
 const ADDED: usize = 8;
 
 pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
-    parts::edit_request(request, |parts| edit(session, &mut parts.headers, ctx));
+    parts::edit_request(request, |parts| {
+        edit(session, parts.version, &mut parts.headers, ctx);
+    });
     let matched = ctx.matched.as_ref();
     if let Some(target) = matched.and_then(MatchedRoute::forwarded) {
         request.set_raw_path(target.as_bytes())?;
@@ -24,7 +26,8 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
     Ok(())
 }
 
-fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
+/// `version`: in which the replica is spoken to.
+fn edit(session: &Session, version: Version, headers: &mut HeaderMap, ctx: &Ctx) {
     let sent = session.req_header();
     headers.reserve(ADDED);
     for name in untrusted_headers(&sent.headers) {
@@ -78,8 +81,11 @@ fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
     if sent.version == Version::HTTP_2 {
         join_cookies(headers);
     }
-    if ctx.policy.decoder.is_some() && headers.remove(header::CONTENT_LENGTH).is_some() {
-        // The length of what is decoded is not known yet.
+    // The length of what is decoded is not known yet. HTTP/2 marks the end of every body.
+    if ctx.policy.decodes()
+        && headers.remove(header::CONTENT_LENGTH).is_some()
+        && version != Version::HTTP_2
+    {
         headers.insert(
             header::TRANSFER_ENCODING,
             HeaderValue::from_static("chunked"),

@@ -11,10 +11,13 @@ use prometheus_client::metrics::{
 };
 use quartet_telemetry::metrics::Metrics;
 
-use crate::upstream::{LookupOutcome, MirrorOutcome};
+use crate::{
+    document::CheckCounts,
+    upstream::{LookupOutcome, MirrorOutcome},
+};
 use labels::{
-    CacheLabel, CacheOutcomeLabel, CapLabel, CheckLabels, LimitLabel, LookupLabels, MirrorLabels,
-    OutcomeLabel, RefusalLabels, StateLabels, StoreLabel, UpstreamLabel,
+    CacheLabel, CacheOutcomeLabel, CapLabel, CheckLabels, ConfigLabel, LimitLabel, LookupLabels,
+    MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel, UpstreamLabel,
 };
 pub(crate) use series::PatternSeries;
 
@@ -27,6 +30,9 @@ pub(crate) struct GatewayMetrics {
     pub(crate) http: Metrics,
     pub(crate) reloads_applied: Counter,
     pub(crate) reloads_refused: Counter,
+    /// Whether it was not refused.
+    pub(crate) last_reload_applied: Gauge,
+    config_info: Family<ConfigLabel, Gauge>,
     pub(crate) connections: Gauge,
     pub(crate) rate_limit_keys: Gauge,
     pub(crate) direct_requests: Counter,
@@ -57,6 +63,7 @@ pub(crate) struct GatewayMetrics {
     cache_requests: Family<CacheOutcomeLabel, Counter>,
     cache_bytes: Family<CacheLabel, Gauge>,
     cache_urls: Family<CacheLabel, Gauge>,
+    pub(crate) validation: CheckCounts,
 }
 
 /// Of the store of the rate limits.
@@ -79,6 +86,8 @@ impl GatewayMetrics {
         let metrics = Self {
             reloads_applied: outcome("applied"),
             reloads_refused: outcome("refused"),
+            last_reload_applied: Gauge::default(),
+            config_info: Family::default(),
             connections: Gauge::default(),
             rate_limit_keys: Gauge::default(),
             direct_requests: Counter::default(),
@@ -108,6 +117,7 @@ impl GatewayMetrics {
             cache_requests: Family::default(),
             cache_bytes: Family::default(),
             cache_urls: Family::default(),
+            validation: CheckCounts::new(),
             http,
         };
         for cap in ["total", "client", "proxy_header"] {
@@ -117,6 +127,7 @@ impl GatewayMetrics {
         metrics.register_feed();
         metrics.register_destinations();
         metrics.register_limit_store();
+        metrics.validation.register(&metrics.http);
         metrics
     }
 
@@ -272,6 +283,15 @@ impl GatewayMetrics {
         };
         self.cache_urls.remove(&label);
         self.cache_bytes.remove(&label);
+    }
+
+    /// The hash in force, and that before.
+    pub(crate) fn set_config_hash(&self, before: Option<&str>, now: &str) {
+        let label = |hash: &str| ConfigLabel { hash: hash.into() };
+        if let Some(before) = before.filter(|before| *before != now) {
+            self.config_info.remove(&label(before));
+        }
+        self.config_info.get_or_create_owned(&label(now)).set(1);
     }
 
     pub(crate) fn rate_limited(&self, limit: &Arc<str>) -> Counter {

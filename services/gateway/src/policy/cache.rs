@@ -25,27 +25,37 @@ use crate::{
     error,
     reply::GatewayResponse,
     request::{Headers, RequestFacts, WebSocket, is_alias},
+    routing::Route,
 };
 
 /// Headers that make some servers answer for another path, host or method. They are not part of the
 /// key, so no upstream sees them where its responses are stored, unless the cache lists them.
-static OVERRIDES: [HeaderName; 7] = [
+static OVERRIDES: [HeaderName; 9] = [
     HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-original-uri"),
     HeaderName::from_static("x-rewrite-url"),
     HeaderName::from_static("x-original-host"),
     HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-http-host-override"),
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
 ];
-/// Conditions and ranges of a client are for what is stored; the upstream is asked for the whole.
+/// What `Connection` may say without taking a header of the request away from the upstream that its
+/// response could depend on.
+const CONNECTION_OPTIONS: [&[u8]; 6] = [
+    b"close",
+    b"keep-alive",
+    b"upgrade",
+    b"te",
+    b"http2-settings",
+    b"proxy-connection",
+];
 
 #[derive(Debug)]
 pub(super) struct ResponseCache {
     cache: Arc<Cache>,
     route: Arc<str>,
-    /// A stale response can be revalidated while no client waits.
-    refreshes: bool,
     clock: Clock,
     metrics: CacheMetrics,
 }
@@ -60,14 +70,13 @@ enum Step {
 impl ResponseCache {
     pub(super) fn new(
         cache: Arc<Cache>,
-        (route, refreshes): (Arc<str>, bool),
+        route: &Route,
         clock: Clock,
         metrics: CacheMetrics,
     ) -> Self {
         Self {
             cache,
-            route,
-            refreshes,
+            route: Arc::clone(&route.name),
             clock,
             metrics,
         }
@@ -115,6 +124,7 @@ impl ResponseCache {
         let asked = Asked {
             control,
             authorized: known || context.caller.is_some(),
+            has_unlisted_cookies: self.cache.has_unlisted_cookies(&seen),
         };
         let (cache, metrics) = (Arc::clone(&self.cache), self.metrics.clone());
         Some(Box::new(Fetch::new(
@@ -149,13 +159,9 @@ impl ResponseCache {
             Use::Stale => fetch.answer(&stored, Outcome::Stale, request, now),
             Use::WhileRevalidating => match self.cache.begin_fill(&fetch.key) {
                 Turn::Wait(_) => fetch.answer(&stored, Outcome::Stale, request, now),
-                Turn::Fill(fill) if self.refreshes => {
+                Turn::Fill(fill) => {
                     fetch.refresh = Some((Arc::clone(&stored), fill));
                     fetch.answer(&stored, Outcome::Stale, request, now)
-                }
-                Turn::Fill(fill) => {
-                    fetch.fill = Some(fill);
-                    fetch.revalidate(stored, true, request.0)
                 }
             },
             Use::Revalidate { .. } if control.only_if_cached => only_if_cached(fetch),
@@ -317,7 +323,8 @@ pub(super) fn edit_refresh(fetch: &Fetch, edits: &mut Vec<Edit>) {
 }
 
 /// A request with a body, as another one for this URL would be answered; one with conditions that only
-/// the origin can check; and one that is not to be stored.
+/// the origin can check; one that is not to be stored; and one whose `Connection` names a header: the
+/// upstream does not see it, but what is stored would be found by it.
 fn is_bypassed(facts: &RequestFacts<'_>, fetch: &Fetch) -> bool {
     let has = |name| facts.headers.first(&name).is_some();
     facts.headers.content_length().unwrap_or(0) > 0
@@ -325,6 +332,19 @@ fn is_bypassed(facts: &RequestFacts<'_>, fetch: &Fetch) -> bool {
         || has(header::IF_MATCH)
         || has(header::IF_UNMODIFIED_SINCE)
         || fetch.asked.control.no_store
+        || nominates(facts.headers)
+}
+
+/// Whether `Connection` names something that may be a header of the request (RFC 9110, 7.6.1).
+fn nominates(headers: &dyn Headers) -> bool {
+    headers
+        .all(header::CONNECTION)
+        .flat_map(|value| value.split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|named| {
+            let mut options = CONNECTION_OPTIONS.iter();
+            !named.is_empty() && !options.any(|option| named.eq_ignore_ascii_case(option))
+        })
 }
 
 fn only_if_cached(fetch: &mut Fetch) -> Step {

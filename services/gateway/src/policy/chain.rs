@@ -9,6 +9,7 @@
 //! 5. `claim_headers`: what the client sends under the names of claims is removed
 //! 6. `upgrade`: may the request become a WebSocket
 //! 7. `body_limit`: is the announced body too large, and `decompression`: may it be compressed
+//!    `grpc_web`: is it to be translated for its upstream
 //! 8. `auth`: the access token. A refusal is deferred until the limits have counted, against the
 //!    client IP: otherwise guessing tokens would be free.
 //! 9. `rate_limit`: all limits of the route together. Then the deferred refusal is sent, so that no
@@ -17,8 +18,9 @@
 //! 11. `edits`: the route's changes to headers of request and response
 //! 12. `split` or `lookup`: the upstream, of a route with several
 //! 13. `mirror`: does another upstream get a copy
-//! 14. `redirect` or `respond`, of a route that has no upstream
-//! 15. `invalidation`: what an unsafe request makes invalid, and `cache`: a stored response. It is
+//! 14. `validation`: is the request as the OpenAPI document of the upstream says
+//! 15. `redirect` or `respond`, of a route that has no upstream
+//! 16. `invalidation`: what an unsafe request makes invalid, and `cache`: a stored response. It is
 //!     the upstream's, so that what the steps before add to a response is of this request.
 //!
 //! A step that a route does not need does not exist for it. Most steps decide at once; only one that
@@ -39,6 +41,7 @@ use super::{
     edits::HeaderEdits,
     fault::FaultInjection,
     fetch::CacheMetrics,
+    grpc_web,
     invalidator::Invalidator,
     lifecycle::Announcement,
     lookup::Lookup,
@@ -50,6 +53,7 @@ use super::{
     respond::Respond,
     split::Split,
     upgrade::Upgrade,
+    validation::{Validation, ValidationParts},
 };
 use crate::{
     cache::Cache,
@@ -70,6 +74,7 @@ pub(crate) struct ChainParts<'p> {
     pub(crate) upstreams: &'p [Arc<Upstream>],
     pub(crate) lookups: &'p [Arc<AddressLookup>],
     pub(crate) caches: &'p [Arc<Cache>],
+    pub(crate) validation: ValidationParts<'p>,
     pub(crate) clock: &'p Clock,
     pub(crate) metrics: &'p GatewayMetrics,
 }
@@ -92,6 +97,7 @@ pub(super) enum Step {
     Upgrade(Upgrade),
     BodyLimit(BodyLimit),
     Decompression(Decompression),
+    GrpcWeb,
     AccessToken(AccessToken),
     RateLimits(RateLimits),
     /// Sends what `AccessToken` has deferred.
@@ -101,6 +107,7 @@ pub(super) enum Step {
     Split(Split),
     Lookup(Lookup),
     Mirroring(Mirroring),
+    Validation(Validation),
     Redirect(Redirect),
     Respond(Respond),
     Cache(ResponseCache),
@@ -126,6 +133,7 @@ impl Chain {
             let policy = Decompression::new(route.request_decompression, route.body_limit_bytes);
             steps.push(Step::Decompression(policy));
         }
+        steps.extend(route.grpc_web.then_some(Step::GrpcWeb));
         if route.auth != Auth::Public {
             let policy = AccessToken::new(route, access);
             steps.push(Step::AccessToken(policy));
@@ -143,6 +151,8 @@ impl Chain {
             steps.push(Step::HeaderEdits(HeaderEdits::new(route)));
         }
         steps.extend(destination(route, mirror, &parts));
+        let validation = Validation::new(route, parts.validation);
+        steps.extend(validation.map(Step::Validation));
         if let Some(location) = &route.redirect {
             steps.push(Step::Redirect(Redirect::new(
                 location.clone(),
@@ -221,10 +231,12 @@ impl Chain {
                 | Step::Upgrade(_)
                 | Step::BodyLimit(_)
                 | Step::Decompression(_)
+                | Step::GrpcWeb
                 | Step::AccessToken(_)
                 | Step::Refusal
                 | Step::Lookup(_)
                 | Step::Mirroring(_)
+                | Step::Validation(_)
                 | Step::Redirect(_)
                 | Step::Respond(_)
                 | Step::Invalidation(_) => {}
@@ -253,6 +265,10 @@ impl Step {
             Self::Upgrade(policy) => Verdict::Now(policy.on_request(facts)),
             Self::BodyLimit(policy) => Verdict::Now(policy.on_request(facts)),
             Self::Decompression(policy) => Verdict::Now(policy.on_request(facts, context)),
+            Self::GrpcWeb => {
+                grpc_web::on_request(facts, context);
+                Verdict::Now(Flow::Continue)
+            }
             Self::AccessToken(policy) => policy.on_request(facts, context),
             Self::RateLimits(policy) => policy.on_request(facts, context),
             Self::Refusal => Verdict::Now(context.refusal()),
@@ -266,6 +282,7 @@ impl Step {
                 policy.on_request(facts, context);
                 Verdict::Now(Flow::Continue)
             }
+            Self::Validation(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::Redirect(policy) => Verdict::Now(policy.on_request(facts)),
             Self::Respond(policy) => Verdict::Now(policy.on_request()),
             Self::Cache(policy) => policy.on_request(facts, context),
@@ -317,14 +334,9 @@ fn cache_steps(route: &Route, parts: &ChainParts<'_>) -> impl Iterator<Item = St
     let cache = route.cache.and_then(|index| parts.caches.get(index));
     let cache = cache.map(|cache| {
         let metrics = CacheMetrics::new(parts.metrics, &cache.settings.name);
-        let of_route = (Arc::clone(&route.name), route.direct);
         let clock = parts.clock.clone();
-        Step::Cache(ResponseCache::new(
-            Arc::clone(cache),
-            of_route,
-            clock,
-            metrics,
-        ))
+        let cache = Arc::clone(cache);
+        Step::Cache(ResponseCache::new(cache, route, clock, metrics))
     });
     invalidator.into_iter().chain(cache)
 }

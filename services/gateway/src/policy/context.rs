@@ -6,7 +6,10 @@ use http::{HeaderName, HeaderValue};
 use quartet_auth::jwt::Claims;
 
 pub(super) use super::flow::{Edit, Flow, ResponseHead, Verdict};
-use super::{compression::Encoder, decoder::Decoder, fetch::CacheAccess};
+use super::{
+    access_end::AccessSpan, compression::Encoder, decoder::Decoder, fetch::CacheAccess,
+    grpc_web::GrpcWeb, validated::Validated,
+};
 use crate::{
     reply::GatewayResponse,
     request::is_visible,
@@ -21,6 +24,8 @@ static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 pub(crate) struct PolicyContext {
     /// The claims of the verified access token. They name the caller to the upstream.
     pub(crate) caller: Option<Arc<Claims>>,
+    /// Of a WebSocket that a token has opened.
+    pub(crate) access: Option<Box<AccessSpan>>,
     /// Applied in this order, after what is untrusted was removed and the caller named.
     pub(crate) edits: Vec<Edit>,
     /// The client's connection is encrypted, by what a trusted proxy says too.
@@ -42,8 +47,14 @@ pub(crate) struct PolicyContext {
     pub(crate) decoder: Option<Box<Decoder>>,
     /// Encodes the response body.
     pub(crate) encoder: Option<Box<Encoder>>,
+    /// The request is gRPC-web, and its upstream gets gRPC.
+    pub(crate) grpc_web: Option<Box<GrpcWeb>>,
     /// What is to become of the response.
     pub(super) cache: Option<CacheAccess>,
+    /// What is still to be compared with the OpenAPI document.
+    pub(super) validated: Option<Box<Validated>>,
+    /// The first difference from it, for the log.
+    pub(crate) violation: Option<Box<str>>,
 }
 
 impl PolicyContext {
@@ -62,12 +73,22 @@ impl PolicyContext {
         self.deferred.take().map_or(Flow::Continue, Flow::Reply)
     }
 
+    /// The upstream gets a request body of another length than the client has sent.
+    pub(crate) fn decodes(&self) -> bool {
+        let call = self.grpc_web.as_ref();
+        self.decoder.is_some() || call.is_some_and(|call| call.decodes())
+    }
+
     /// The body is sent, and counted, again.
     pub(crate) fn restart_body(&mut self) {
         self.body_bytes = 0;
         if let Some(decoder) = &mut self.decoder {
             decoder.restart();
         }
+        if let Some(call) = &mut self.grpc_web {
+            call.restart();
+        }
+        self.restart_checked_body();
     }
 }
 

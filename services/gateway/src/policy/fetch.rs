@@ -211,11 +211,16 @@ impl Fetch {
                 let times = ((self.sent, now), self.purges);
                 let stored = Arc::clone(stored);
                 let (headers, asked) = (response.headers, &self.asked);
-                let refreshed = self.cache.refresh(&stored, headers, asked, seen, times);
+                let (refreshed, is_stored) =
+                    self.cache.refresh(&stored, headers, asked, seen, times);
                 self.status.outcome = Outcome::Revalidated;
                 self.status.ttl = Some(refreshed.ttl(now));
-                self.status.stored = true;
-                self.end_fill(FillOutcome::Stored(Arc::clone(&refreshed)));
+                self.status.stored = is_stored;
+                self.end_fill(if is_stored {
+                    FillOutcome::Stored(Arc::clone(&refreshed))
+                } else {
+                    FillOutcome::NotStored
+                });
                 return Some(refreshed.reply(response.method, response.request, now));
             }
             if *if_error && is_failure(response.status) {
@@ -237,7 +242,7 @@ impl Fetch {
         self.status.stored = self.storing.is_some();
         if self.storing.is_none() {
             if let Some((stored, _)) = &self.stale
-                && !response.status.is_server_error()
+                && replaces(response.status)
             {
                 self.cache.forget(stored);
             }
@@ -288,6 +293,15 @@ impl Fetch {
         self.status.ttl = Some(stored.ttl(now));
         Some(stored.reply(method, request, now))
     }
+}
+
+/// Whether a response says that what is stored is no longer so. Others are about the request that was
+/// answered, or about the upstream: a client that is refused must not take the response away from
+/// others.
+fn replaces(status: StatusCode) -> bool {
+    status.is_success()
+        || status.is_redirection()
+        || matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
 }
 
 /// Statuses for which `stale-if-error` is meant (RFC 5861, 4).

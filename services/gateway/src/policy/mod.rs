@@ -5,8 +5,10 @@
 //! any response. What they change about the request is data ([`Edit`]), applied once when the
 //! upstream's request is written. A route has a [`Chain`] of those that it needs.
 
+mod access_end;
 mod auth;
 mod body_limit;
+mod buffered;
 mod cache;
 mod caching;
 mod chain;
@@ -21,6 +23,7 @@ mod edits;
 mod fault;
 mod fetch;
 mod flow;
+mod grpc_web;
 pub(crate) mod headers;
 mod invalidation;
 mod invalidator;
@@ -36,10 +39,14 @@ mod security_headers;
 mod shares;
 mod split;
 mod upgrade;
+mod validated;
+mod validation;
 
+pub(crate) use access_end::AccessEnd;
 pub(crate) use auth::{AccessParts, SessionCheck};
 pub(crate) use chain::{Chain, ChainParts};
 pub(crate) use claim_headers::ClaimNames;
 pub(crate) use context::PolicyContext;
 pub(crate) use fetch::{ReceivedResponse, body_length};
 pub(crate) use flow::{Edit, Flow, ResponseHead};
+pub(crate) use validation::ValidationParts;

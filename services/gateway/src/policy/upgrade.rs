@@ -8,7 +8,7 @@ use http::header;
 use super::context::Flow;
 use crate::{
     error,
-    request::{RequestFacts, WebOrigin, WebSocket, host::Authority},
+    request::{RequestFacts, WebSocket},
     routing::{Cors, Route},
 };
 
@@ -60,23 +60,6 @@ impl Upgrade {
             return false;
         };
         let is_listed = self.cors.as_ref().is_some_and(|cors| cors.allows(sent));
-        is_listed || is_same_host(sent, facts)
+        is_listed || facts.is_of_same_host(sent)
     }
-}
-
-/// Whether the page was loaded from the host that the client asked for.
-fn is_same_host(origin: &str, facts: &RequestFacts<'_>) -> bool {
-    let Some(origin) = WebOrigin::parse(origin) else {
-        return false;
-    };
-    let sent = || std::str::from_utf8(facts.headers.first(&header::HOST)?).ok();
-    let host = facts.reported_host.or_else(sent);
-    let host = host.and_then(Authority::parse);
-    let scheme = match origin.scheme {
-        // A page that was not encrypted may be anyone's.
-        "http" => !facts.is_secure,
-        "https" => true,
-        _ => false,
-    };
-    scheme && host.is_some_and(|host| origin.is_of(&host))
 }

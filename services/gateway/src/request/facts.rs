@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use http::Method;
+use http::{Method, header};
 
-use super::{headers::Headers, websocket::WebSocket};
+use super::{headers::Headers, host::Authority, origin::WebOrigin, websocket::WebSocket};
 
 /// A request, borrowed from whichever parser read it.
 #[derive(Clone, Copy)]
@@ -36,6 +36,23 @@ pub(crate) trait Captures: Sync {
 }
 
 impl<'r> RequestFacts<'r> {
+    /// Whether a page of this origin was loaded from the host that the client asked for.
+    pub(crate) fn is_of_same_host(&self, origin: &str) -> bool {
+        let Some(origin) = WebOrigin::parse(origin) else {
+            return false;
+        };
+        let sent = || std::str::from_utf8(self.headers.first(&header::HOST)?).ok();
+        let host = self.reported_host.or_else(sent).or(self.authority);
+        let host = host.and_then(Authority::parse);
+        let scheme = match origin.scheme {
+            // A page that was not encrypted may be anyone's.
+            "http" => !self.is_secure,
+            "https" => true,
+            _ => false,
+        };
+        scheme && host.is_some_and(|host| origin.is_of(&host))
+    }
+
     pub(crate) fn capture(&self, name: &str) -> Option<&'r str> {
         self.captures.get(self.path, name)
     }

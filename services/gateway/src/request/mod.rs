@@ -18,6 +18,6 @@ pub(crate) use facts::{Captures, RequestFacts};
 pub(crate) use forwarded::client_by_forwarded;
 pub(crate) use headers::{Headers, is_visible};
 pub(crate) use identity::{has_prefix, is_alias, is_reserved, is_untrusted};
-pub(crate) use origin::{OriginPattern, WebOrigin, preflight_method};
+pub(crate) use origin::{OriginPattern, preflight_method};
 pub(crate) use target::{RequestTarget, reconcile};
 pub(crate) use websocket::WebSocket;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use http::header;
 use quartet_auth::signature::Signer;
 use serde::Deserialize;
@@ -17,6 +18,8 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 const MAX_PAGES: usize = 10_000;
 /// Longer texts are neither sessions nor cursors of core.
 const MAX_TEXT_BYTES: usize = 255;
+/// A clock that goes back by more was set. Smaller steps are those of its synchronization.
+const CLOCK_STEP: TimeDelta = TimeDelta::seconds(1);
 /// The id of every request. Repeating one is harmless, so that it need not differ.
 const SIGNED_ID: &str = "revocations";
 
@@ -58,6 +61,8 @@ pub(crate) struct Follower {
     signer: Signer,
     client: reqwest::Client,
     cursor: Option<String>,
+    /// When the last round began.
+    began: Option<DateTime<Utc>>,
 }
 
 impl Follower {
@@ -83,6 +88,7 @@ impl Follower {
             signer,
             client: client.build()?,
             cursor: None,
+            began: None,
         }))
     }
 
@@ -95,6 +101,12 @@ impl Follower {
     /// # Errors
     /// [`FeedError`]. The next round continues where this one was.
     pub(crate) async fn round(&mut self, revocations: &Revocations) -> Result<(), FeedError> {
+        let now = revocations.clock.now();
+        let before = self.began.replace(now);
+        if before.is_some_and(|before| now + CLOCK_STEP < before) {
+            // What was forgotten because it had expired may be valid again.
+            self.cursor = None;
+        }
         for _ in 0..MAX_PAGES {
             let page = self.page(revocations).await?;
             let sessions = page.revocations.into_iter();
@@ -104,6 +116,9 @@ impl Follower {
             let is_text = |text: &str| !text.is_empty() && text.len() <= MAX_TEXT_BYTES;
             if !(is_text(&page.next) && sessions.iter().all(|(session, _)| is_text(session))) {
                 return Err(FeedError::NotOfCore);
+            }
+            if page.more && self.cursor.as_ref() == Some(&page.next) {
+                return Err(FeedError::Endless);
             }
             revocations.add(sessions, self.settings.max_sessions)?;
             self.cursor = Some(page.next);
@@ -133,5 +148,94 @@ impl Follower {
             body.extend_from_slice(&chunk);
         }
         Ok(serde_json::from_slice(&body)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quartet_common::clock::Clock;
+    use serde_json::Value;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::config::model::OnFeedError;
+
+    /// A feed that answers every request with this, and the cursors that it is asked for.
+    async fn feed(page: Value) -> (Follower, tokio::sync::mpsc::UnboundedReceiver<Value>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, cursors) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut bytes = Vec::new();
+                let body = loop {
+                    stream.read_buf(&mut bytes).await.unwrap();
+                    let text = String::from_utf8_lossy(&bytes);
+                    let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+                    let body = body.and_then(|body| serde_json::from_str::<Value>(&body).ok());
+                    if let Some(body) = body {
+                        break body;
+                    }
+                };
+                let _ = asked.send(body["after"].clone());
+                let page = page.to_string();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{page}",
+                    page.len()
+                );
+                stream.write_all(head.as_bytes()).await.unwrap();
+            }
+        });
+        let settings = model::Revocations {
+            url: Some(format!("http://{address}/feed").parse().unwrap()),
+            secret: Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()),
+            interval_ms: 100,
+            timeout_ms: 20_000,
+            stale_seconds: 10,
+            on_feed_error: OnFeedError::Allow,
+            max_sessions: 100,
+        };
+        (Follower::new(&settings).unwrap().unwrap(), cursors)
+    }
+
+    /// While the clock was wrong, sessions were forgotten whose tokens are valid.
+    #[tokio::test]
+    async fn everything_is_read_again_after_the_clock_was_set_back() {
+        let clock = Clock::manual(Clock::system().now());
+        let until = clock.now().timestamp() + 600;
+        let sessions = json!([{ "session_id": "ses_a", "until": until }]);
+        let page = json!({ "revocations": sessions, "next": "1", "more": false });
+        let (mut follower, mut cursors) = feed(page).await;
+        let revocations = Revocations::new(clock.clone());
+        for (step, after, revoked) in [
+            (0, json!(null), true),
+            (3600, json!("1"), false),
+            (-3600, json!(null), true),
+            (0, json!("1"), true),
+        ] {
+            clock.advance(TimeDelta::seconds(step));
+            follower.round(&revocations).await.unwrap();
+            assert_eq!(cursors.recv().await.unwrap(), after, "{step}");
+            assert_eq!(revocations.is_revoked("ses_a"), revoked, "{step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_feed_without_an_end_is_left() {
+        let page = json!({ "revocations": [], "next": "1", "more": true });
+        let (mut follower, mut cursors) = feed(page).await;
+        let revocations = Revocations::new(Clock::system());
+        let error = follower.round(&revocations).await.unwrap_err();
+        assert!(matches!(error, FeedError::Endless), "{error}");
+        assert!(revocations.is_older_than(Duration::MAX));
+        cursors.close();
+        let mut asked = 0;
+        while cursors.recv().await.is_some() {
+            asked += 1;
+        }
+        assert_eq!(asked, 2);
     }
 }

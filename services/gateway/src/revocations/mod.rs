@@ -4,6 +4,7 @@
 //! that is away for a while loses nothing: it continues where it was.
 
 pub(crate) mod follow;
+pub(crate) mod open;
 
 use std::{
     collections::HashMap,
@@ -17,6 +18,8 @@ use std::{
 use arc_swap::ArcSwap;
 use quartet_common::clock::Clock;
 
+use open::{OpenSessions, SessionEnd};
+
 /// With the time after which none of its tokens is valid any more, in seconds since 1970.
 type Sessions = HashMap<Box<str>, i64>;
 
@@ -29,6 +32,7 @@ pub(crate) struct Revocations {
     read_at: AtomicU64,
     /// Replaced as a whole, so that a look-up never waits.
     sessions: ArcSwap<Sessions>,
+    open: Arc<OpenSessions>,
 }
 
 /// There are more sessions than may be remembered.
@@ -46,11 +50,22 @@ impl Revocations {
             started: Instant::now(),
             read_at: AtomicU64::new(NEVER),
             sessions: ArcSwap::default(),
+            open: Arc::default(),
         })
     }
 
     pub(crate) fn is_revoked(&self, session: &str) -> bool {
         self.sessions.load().contains_key(session)
+    }
+
+    /// Ready when the session has ended.
+    pub(crate) fn session_end(&self, session: &str) -> SessionEnd {
+        let end = self.open.note(session);
+        if self.is_revoked(session) {
+            // The news came before it was noted.
+            self.open.end([session].into_iter());
+        }
+        end
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -90,6 +105,7 @@ impl Revocations {
         if !has_expired && new.iter().all(is_known) {
             return Ok(());
         }
+        let ended: Vec<Box<str>> = new.iter().map(|(session, _)| session.clone()).collect();
         let mut sessions = Sessions::clone(&known);
         sessions.extend(new);
         sessions.retain(|_, until| *until >= now);
@@ -97,6 +113,7 @@ impl Revocations {
             return Err(TooMany(max));
         }
         self.sessions.store(Arc::new(sessions));
+        self.open.end(ended.iter().map(|session| &**session));
         Ok(())
     }
 }
@@ -104,6 +121,7 @@ impl Revocations {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use futures_util::FutureExt as _;
 
     use super::*;
 
@@ -130,5 +148,28 @@ mod tests {
         assert!(revocations.is_older_than(Duration::MAX));
         revocations.note_end();
         assert!(!revocations.is_older_than(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn what_is_open_learns_of_the_end_of_its_session_alone() {
+        let clock = Clock::system();
+        let revocations = Revocations::new(clock.clone());
+        let until = clock.now().timestamp() + 60;
+        let mut first = revocations.session_end("ses_a");
+        let mut second = revocations.session_end("ses_a");
+        let mut other = revocations.session_end("ses_b");
+        for end in [&mut first, &mut second, &mut other] {
+            assert!(end.now_or_never().is_none());
+        }
+        revocations.add(vec![("ses_a".into(), until)], 9).unwrap();
+        assert!((&mut first).now_or_never().is_some());
+        assert!((&mut second).now_or_never().is_some());
+        assert!((&mut other).now_or_never().is_none());
+        // One that comes too late knows it at once.
+        assert!(revocations.session_end("ses_a").now_or_never().is_some());
+        drop((first, second));
+        assert_eq!(revocations.open.lock().len(), 1);
+        drop(other);
+        assert!(revocations.open.lock().is_empty());
     }
 }

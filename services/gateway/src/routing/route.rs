@@ -18,6 +18,7 @@ use super::{
     rewrite::Rewrite,
     split::Split,
     template::Template,
+    validation::ValidationMode,
 };
 
 /// A validated route of the configuration.
@@ -59,6 +60,10 @@ pub(crate) struct Route {
     /// How responses are compressed; `None`: they are not.
     pub(crate) compression: Option<Arc<CompressionSettings>>,
     pub(crate) request_decompression: RequestDecompression,
+    /// Calls with gRPC-web become calls with gRPC.
+    pub(crate) grpc_web: bool,
+    /// What becomes of requests that are not as the OpenAPI document says.
+    pub(crate) validate: ValidationMode,
     /// Index into the configuration's caches.
     pub(crate) cache: Option<usize>,
     /// What is changed of the headers of the request, in this order.

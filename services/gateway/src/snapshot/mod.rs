@@ -19,12 +19,14 @@ use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::ConfigError, problem::Problem};
 
 use crate::{
+    admin_access::AdminAccess,
     cache::Cache,
     config::Config,
+    document::DocumentSlot,
     error,
     metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
-        AccessParts, Chain, ChainParts, ClaimNames,
+        AccessParts, Chain, ChainParts, ClaimNames, ValidationParts,
         rate_limit::{LocalCounter, NamedLimit, SharedCounter},
     },
     revocations::Revocations,
@@ -36,6 +38,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) config: Config,
+    pub(crate) admin: AdminAccess,
     /// In the order of the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// In the order of the configuration.
@@ -48,6 +51,8 @@ pub(crate) struct Snapshot {
     series: Vec<PatternSeries>,
     /// Of the issuers of the configuration, in their order.
     verifiers: Vec<JwtVerifier>,
+    /// By the index of the upstream; `None`: no route validates against its document.
+    documents: Vec<Option<Arc<DocumentSlot>>>,
     /// `None`: each process counts for itself.
     pub(crate) shared_counter: Option<Arc<SharedCounter>>,
 }
@@ -72,6 +77,7 @@ impl Snapshot {
         previous: Option<&Self>,
         shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
+        let admin = AdminAccess::build(&config.admin, previous.map(|known| &known.admin))?;
         let verifiers = Self::verifiers(&config, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
         let upstreams: Vec<_> = upstreams
@@ -95,6 +101,12 @@ impl Snapshot {
             .iter()
             .map(|settings| Self::carry_over_cache(settings, previous))
             .collect();
+        let documents = Self::documents(&config, previous)?;
+        let validation = ValidationParts {
+            settings: &config.model.validation,
+            slots: &documents,
+            counts: &shared.metrics.validation,
+        };
         let parts = ChainParts {
             access,
             claim_names: claim_names.as_ref(),
@@ -103,6 +115,7 @@ impl Snapshot {
             upstreams: &upstreams,
             lookups: &lookups,
             caches: &caches,
+            validation,
             clock: shared.clock,
             metrics: shared.metrics,
         };
@@ -122,12 +135,14 @@ impl Snapshot {
             .collect();
         let snapshot = Self {
             config,
+            admin,
             upstreams,
             lookups,
             chains,
             caches,
             series,
             verifiers,
+            documents,
             shared_counter,
         };
         snapshot.export(shared.metrics);
@@ -347,6 +362,8 @@ mod tests {
             "respond = { status = 200 }\n",
             "sunset_on = \"2026-01-01\"\n",
             "upgrade = true\n",
+            "validate = \"block\"\n",
+            "document = '{\"openapi\": \"3.1.0\", \"paths\": {}}'\n",
             "priority = -5\n",
             "host = \"a:1\"\n",
             "openapi = \"/o\"\n",

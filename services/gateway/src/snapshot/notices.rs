@@ -1,22 +1,39 @@
 //! What operators should know of what a snapshot depends on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use quartet_auth::jwt::JwtVerifier;
 
 use super::Snapshot;
-use crate::{config::model::OnFeedError, revocations::Revocations};
+use crate::{
+    config::{IssuerConfig, model::OnFeedError},
+    document::DocumentSlot,
+    revocations::Revocations,
+    routing::{Auth, Route},
+};
 
 impl Snapshot {
     /// Fetches the keys that verify tokens for the first time, so that the first request finds them.
     pub(crate) fn fetch_keys(&self) {
-        for verifier in &self.verifiers {
+        for (_, verifier) in self.needed_issuers() {
             verifier.prefetch_once();
         }
     }
 
+    /// Those that some route accepts: without a route for its tokens, no one misses the keys of an issuer.
+    fn needed_issuers(&self) -> impl Iterator<Item = (&IssuerConfig, &JwtVerifier)> {
+        let routes = self.config.routes.routes();
+        let accepts = |route: &Route, index: &usize| {
+            route.auth != Auth::Public && route.access.issuers.contains(index)
+        };
+        let all = self.config.issuers.iter().zip(&self.verifiers).enumerate();
+        all.filter(move |(index, _)| routes.iter().any(|route| accepts(route, index)))
+            .map(|(_, issuer)| issuer)
+    }
+
     /// What is wrong with the keys that verify tokens. Missing ones are fetched.
     pub(crate) fn key_notices(&self) -> Vec<String> {
-        let all = self.config.issuers.iter().zip(&self.verifiers);
-        let notices = all.flat_map(|(issuer, verifier)| {
+        let notices = self.needed_issuers().flat_map(|(issuer, verifier)| {
             let notices = verifier.notices().into_iter();
             notices.map(|notice| {
                 if issuer.is_default() {
@@ -25,6 +42,21 @@ impl Snapshot {
                     format!("issuer {}: {notice}", issuer.name)
                 }
             })
+        });
+        notices.collect()
+    }
+
+    /// The documents that routes validate against.
+    pub(crate) fn document_slots(&self) -> impl Iterator<Item = &Arc<DocumentSlot>> {
+        self.documents.iter().flatten()
+    }
+
+    /// Which documents are missing that routes validate against.
+    pub(crate) fn document_notices(&self) -> Vec<String> {
+        let missing = self.document_slots().filter(|slot| !slot.is_known());
+        let notices = missing.map(|slot| {
+            let name = &slot.source.upstream;
+            format!("the OpenAPI document of {name} is not known; routes with validate = \"block\" answer 503")
         });
         notices.collect()
     }

@@ -9,10 +9,11 @@ use super::{Snapshot, SnapshotContext};
 use crate::{
     cache::{Cache, CacheSettings},
     config::{Config, IssuerConfig, UpstreamConfig, model::OnFeedError},
+    document::{CompileSettings, DocumentSlot, DocumentSource},
     metrics::GatewayMetrics,
     policy::{SessionCheck, rate_limit::SharedCounter},
     revocations::Revocations,
-    routing::Route,
+    routing::{Route, RouteAction},
     upstream::{AddressLookup, Mirror, Upstream},
 };
 
@@ -25,6 +26,54 @@ impl Snapshot {
             Some(known) if known.config == *config => Arc::clone(known),
             known => Arc::new(Upstream::new(config.clone(), known.map(|known| &**known))),
         }
+    }
+
+    /// The slots of the upstreams whose documents routes validate against; with the documents in force, while
+    /// they come from the same source.
+    ///
+    /// # Errors
+    /// When a document of the configuration cannot be used.
+    pub(super) fn documents(
+        config: &Config,
+        previous: Option<&Self>,
+    ) -> Result<Vec<Option<Arc<DocumentSlot>>>, ConfigError> {
+        let mut wanted = vec![false; config.upstreams.len()];
+        for route in config
+            .routes
+            .routes()
+            .iter()
+            .filter(|it| it.validate.is_on())
+        {
+            if let RouteAction::Proxy(index) = route.action {
+                wanted[index] = true;
+            }
+            let parts = route.split.iter().flat_map(|split| &split.parts);
+            parts.for_each(|(index, _)| wanted[*index] = true);
+        }
+        let slot = |(upstream, is_wanted): (&UpstreamConfig, bool)| {
+            if !is_wanted {
+                return Ok(None);
+            }
+            let source = DocumentSource {
+                upstream: Arc::clone(&upstream.name),
+                path: upstream.openapi.clone(),
+                document: upstream.document.clone(),
+                settings: CompileSettings {
+                    formats: config.model.validation.formats.clone(),
+                },
+            };
+            let mut before = previous
+                .iter()
+                .flat_map(|snapshot| snapshot.document_slots());
+            if let Some(known) = before.find(|slot| slot.source == source) {
+                return Ok(Some(Arc::clone(known)));
+            }
+            let key = format!("upstreams.{}.document", upstream.name);
+            let slot =
+                DocumentSlot::new(source).map_err(|error| ConfigError::invalid(&key, error))?;
+            Ok(Some(Arc::new(slot)))
+        };
+        config.upstreams.iter().zip(wanted).map(slot).collect()
     }
 
     /// With the responses of the cache of this name before.

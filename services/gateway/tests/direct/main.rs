@@ -68,6 +68,8 @@ mod routing;
 mod spelling;
 #[path = "../it/splits.rs"]
 mod splits;
+#[path = "../it/status.rs"]
+mod status;
 #[path = "../it/streams.rs"]
 mod streams;
 #[path = "../it/support/mod.rs"]
@@ -76,11 +78,19 @@ mod support;
 mod tls;
 #[path = "../it/upstream_responses.rs"]
 mod upstream_responses;
+#[path = "../it/validation.rs"]
+mod validation;
+#[path = "../it/validation_bodies.rs"]
+mod validation_bodies;
+#[path = "../it/validation_documents.rs"]
+mod validation_documents;
 #[path = "../it/waits.rs"]
 mod waits;
 
 /// They start no gateway, or one for each path, or use what the direct path does not know.
-const ONCE: [&str; 7] = [
+const ONCE: [&str; 9] = [
+    "admin_access",
+    "admin_reload",
     "examples",
     "grpc",
     "hops",

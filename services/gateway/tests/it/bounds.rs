@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    time::{interval, timeout},
+    time::{interval, sleep, timeout},
 };
 
 use crate::support::{DEADLINE, Gateway, echo, exchange, route, serve, upstream};
@@ -79,7 +79,9 @@ async fn response_heads_are_bounded() {
     }
 }
 
-/// Sends a head and then a byte every 50 ms, without end; to `/silent` nothing.
+const LATE: Duration = Duration::from_millis(2500);
+
+/// Sends a head and then a byte every 50 ms, without end; to `/silent` nothing, to `/late` a late head.
 async fn slow_body() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -97,6 +99,12 @@ async fn slow_body() -> std::net::SocketAddr {
                     return;
                 }
                 let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                if bytes.starts_with(b"GET /late") {
+                    sleep(LATE).await;
+                    let _ = stream.write_all(head).await;
+                    let _ = stream.read_to_end(&mut bytes).await;
+                    return;
+                }
                 let mut part: &[u8] = head;
                 let mut ticks = interval(Duration::from_millis(50));
                 while stream.write_all(part).await.is_ok() {
@@ -139,4 +147,32 @@ async fn a_request_ends_in_its_time_whatever_the_upstream_sends() {
     );
     assert!(started.elapsed() < Duration::from_secs(10));
     assert!(started.elapsed() > Duration::from_secs(2));
+}
+
+/// The time of a request is one, however its parts are spread over it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_head_leaves_no_more_time_for_the_body() {
+    for more in ["", "try_timeout_ms = 60000\n"] {
+        let settings = [
+            upstream(&[slow_body().await]),
+            more.to_owned(),
+            route("all", "/*", "request_timeout_seconds = 3"),
+        ];
+        let gateway = Gateway::start(&settings.concat()).await;
+        let started = Instant::now();
+        let mut stream = TcpStream::connect(gateway.public).await.unwrap();
+        stream
+            .write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut bytes = Vec::new();
+        let read = timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
+        read.expect("the connection is closed").unwrap();
+        let took = started.elapsed();
+        assert!(bytes.starts_with(b"HTTP/1.1 200 "));
+        assert!(
+            took > LATE && took < LATE + Duration::from_secs(2),
+            "{took:?}"
+        );
+    }
 }

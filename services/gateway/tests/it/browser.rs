@@ -3,8 +3,6 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -20,10 +18,8 @@ use quartet_testing::Issuer;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{Gateway, eventually, route, serve, upstream};
+use crate::support::{Browser, Gateway, eventually, route, serve, upstream};
 
-/// When this variable is set, the test is skipped where Chromium is not installed.
-const WITHOUT: &str = "QUARTET_TEST_WITHOUT_CHROMIUM";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// What the page tries, and what it finds out: its own origin is not that of the API.
@@ -65,56 +61,6 @@ await attempt("socket", () => socket("/socket"));
 await attempt("closed_socket", () => socket("/closed_socket"));
 await fetch("/found", { method: "POST", body: JSON.stringify(found), headers: { "content-type": "application/json" } });
 </script>"#;
-
-struct Browser(
-    Child,
-    #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir,
-);
-
-impl Browser {
-    /// `None` where Chromium is not installed and that is expected.
-    fn open(url: &str) -> Option<Self> {
-        let program = std::env::var("QUARTET_CHROMIUM");
-        let program = program.unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
-        if !Path::new(&program).is_file() {
-            assert!(
-                std::env::var_os(WITHOUT).is_some(),
-                "Chromium is not installed (Debian: apt-get install chromium); \
-                 with {WITHOUT}=1, its test is skipped"
-            );
-            return None;
-        }
-        let profile = tempfile::tempdir().unwrap();
-        let child = Command::new(program)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-proxy-server",
-                "--remote-debugging-port=0",
-                "--host-resolver-rules=MAP *.example.org 127.0.0.1",
-            ])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(url)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Some(Self(child, profile))
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Says which method it received, and what a service says that knows another origin only.
 fn service() -> Router {

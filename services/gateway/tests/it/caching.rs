@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{
-    DIRECT, Gateway, Origin, REPLY, client, eventually, held, problem, route, upstream,
+    Gateway, Origin, REPLY, client, eventually, held, problem, read_next, route, upstream,
 };
 
 const CACHE: &str = "[caches.c]\nmax_bytes = 1000000\nmax_object_bytes = 100000\n";
@@ -233,14 +233,7 @@ async fn a_stale_response_is_sent_while_it_is_revalidated() {
     let stale = "cache-control: max-age=5, stale-while-revalidate=60|age: 9";
     get(&gateway, "/a", stale).await.is(200, "1", MISS);
     let next = "cache-control: max-age=50";
-    if DIRECT {
-        get(&gateway, "/a", next).await.is(200, "1", HIT);
-    } else {
-        // Without the direct path, the request revalidates itself.
-        get(&gateway, "/a", next)
-            .await
-            .is(200, "2", "quartet; fwd=stale");
-    }
+    get(&gateway, "/a", next).await.is(200, "1", HIT);
     eventually("the response is fresh", || async {
         let got = get(&gateway, "/a", next).await;
         (got.body == "2" && got.cache.starts_with(HIT)).then_some(())
@@ -487,4 +480,77 @@ async fn http1_and_http2_share_responses() {
     let status = response.headers()["cache-status"].to_str().unwrap();
     assert!(status.starts_with(HIT), "{response:?}");
     assert_eq!(origin.count(), 1);
+}
+
+/// What takes the place of a response is whole, so the connection serves the next request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_keeps_its_connection_when_a_stored_response_is_sent() {
+    let origin = Origin::default();
+    let gateway = start(&origin, "", "").await;
+    let stale = "cache-control: max-age=5, stale-if-error=60|age: 9|etag: \"a\"";
+    get(&gateway, "/a", stale).await.is(200, "1", MISS);
+    let mut stream = TcpStream::connect(gateway.public).await.unwrap();
+    let mut rest = Vec::new();
+    let mut ask = async |more: &str| {
+        let head = format!("GET /a HTTP/1.1\r\nhost: {}\r\n{more}\r\n", gateway.public);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        read_next(&mut stream, &mut rest).await
+    };
+    for round in 0..3 {
+        // Revalidated with 304, and then in place of a failure.
+        origin.fails.store(round == 2, Ordering::Relaxed);
+        let response = ask(&format!("{REPLY}: {stale}\r\n")).await;
+        assert_eq!(
+            (response.status, &*response.body),
+            (200, "1"),
+            "{round}: {response:?}"
+        );
+        assert!(!response.head.contains("connection: close"), "{response:?}");
+    }
+    let last = ask("connection: close\r\n").await;
+    assert!(last.head.contains("connection: close"), "{last:?}");
+    assert_eq!(origin.count(), 5);
+}
+
+/// Also on routes that the direct path does not serve.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_response_is_revalidated_while_it_is_sent() {
+    let origin = Origin::default();
+    let gateway = start(&origin, "", "compress = true").await;
+    let text = "0123456789".repeat(200);
+    let stale = format!(
+        "cache-control: max-age=5, stale-while-revalidate=60|age: 9|content-type: text/plain|body: {text}"
+    );
+    let next = "cache-control: max-age=50";
+    let encoded = |reply: &str| {
+        [
+            (REPLY, reply.to_owned()),
+            ("accept-encoding", "gzip".to_owned()),
+        ]
+    };
+    let ask = async |reply: &str| {
+        let headers = encoded(reply);
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
+        send(&gateway, "GET", "/a", &headers).await
+    };
+    let first = ask(&stale).await;
+    assert_eq!(first.headers["content-encoding"], "gzip");
+    let second = ask(next).await;
+    assert!(second.cache.starts_with(HIT), "{second:?}");
+    assert_eq!(second.headers["content-encoding"], "gzip");
+    eventually("the response is fresh", || async {
+        let got = ask(next).await;
+        (got.body == "2" && got.cache.starts_with(HIT)).then_some(())
+    })
+    .await;
+    assert_eq!(origin.count(), 2, "no one but the gateway has asked");
+    // It is no request of a client: it has no line in the log.
+    let lines = gateway.lines();
+    let asked = lines
+        .iter()
+        .filter(|line| line["path"] == "/a" && line["upstream"].is_string());
+    assert_eq!(asked.count(), 1);
 }

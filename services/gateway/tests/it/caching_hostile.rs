@@ -1,11 +1,17 @@
 //! The response cache against those who would fill it with something for others.
 
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{Router, extract::Request, http::HeaderMap, routing::any};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
+    sync::Semaphore,
 };
 
-use crate::support::{Gateway, Origin, REPLY, client, exchange, route, upstream};
+use crate::support::{
+    Gateway, Origin, REPLY, client, eventually, exchange, route, serve, upstream,
+};
 
 async fn start(origin: &Origin, cache: &str) -> Gateway {
     let settings = [
@@ -94,6 +100,77 @@ async fn cookies_are_stripped_from_what_is_stored_if_configured() {
     assert!(ask(&gateway, "/a", &reply).await.0);
 }
 
+/// The settings say how long pages are kept that say nothing themselves; one that was made for a client
+/// with cookies may be for that client.
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_part_what_is_stored_by_default() {
+    let origin = Origin::default();
+    let gateway = start(&origin, "ttl_seconds = 60\nkey_cookies = [\"lang\"]").await;
+    let (known, lang) = (("cookie", "lang=en; session=1"), ("cookie", "lang=en"));
+    for (path, reply, sent, stored) in [
+        ("/silent", "x-a: 1", known, false),
+        ("/listed", "x-a: 1", lang, true),
+        ("/explicit", "cache-control: max-age=60", known, true),
+        ("/parted", "vary: cookie", known, true),
+    ] {
+        let headers = [(REPLY, reply), sent];
+        assert!(!ask(&gateway, path, &headers).await.0, "{path}");
+        assert_eq!(ask(&gateway, path, &headers).await.0, stored, "{path}");
+    }
+    let other = [(REPLY, "x-a: 1"), ("cookie", "lang=en; session=2")];
+    assert!(!ask(&gateway, "/silent", &other).await.0);
+    assert!(!ask(&gateway, "/parted", &other).await.0);
+}
+
+/// Some upstreams allow the origin that asks, and leave `Vary` out: the page of another origin could not
+/// read what is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_for_one_origin_are_for_that_origin() {
+    let origin = Origin::default();
+    let gateway = start(&origin, "").await;
+    let of = |page: &'static str| {
+        let reply = "cache-control: max-age=60|access-control-allow-origin: https://a.example";
+        [(REPLY, reply), ("origin", page)]
+    };
+    for page in ["https://a.example", "https://b.example"] {
+        assert!(!ask(&gateway, "/a", &of(page)).await.0, "{page}");
+        assert!(ask(&gateway, "/a", &of(page)).await.0, "{page}");
+    }
+    let any = (
+        REPLY,
+        "cache-control: max-age=60|access-control-allow-origin: *",
+    );
+    assert!(
+        !ask(&gateway, "/b", &[any, ("origin", "https://a.example")])
+            .await
+            .0
+    );
+    assert!(
+        ask(&gateway, "/b", &[any, ("origin", "https://b.example")])
+            .await
+            .0
+    );
+}
+
+/// A client that the upstream refuses does not take the response away from others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_replaces_nothing_that_is_stored() {
+    let origin = Origin::default();
+    let gateway = start(&origin, "").await;
+    let stale = "cache-control: max-age=5, stale-if-error=60|age: 9|x-stored: 1";
+    ask(&gateway, "/a", &[(REPLY, stale)]).await;
+    for status in ["429", "400", "403"] {
+        let refused = format!("cache-control: max-age=60, no-store|status: {status}");
+        assert!(!ask(&gateway, "/a", &[(REPLY, &refused)]).await.0);
+    }
+    let limited = "cache-control: max-age=60, public|status: 429";
+    for _ in 0..2 {
+        assert!(!ask(&gateway, "/a", &[(REPLY, limited)]).await.0);
+    }
+    origin.fails.store(true, Ordering::Relaxed);
+    assert_eq!(ask(&gateway, "/a", &[]).await, (true, "1".to_owned()));
+}
+
 /// Headers that are not in the key must not reach an upstream that might answer by them.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_without_a_place_in_the_key_do_not_choose_the_response() {
@@ -108,7 +185,9 @@ async fn headers_without_a_place_in_the_key_do_not_choose_the_response() {
         "forwarded",
         "x-original-url",
         "x-rewrite-url",
+        "x-original-uri",
         "x-host",
+        "x-http-host-override",
         "x-http-method-override",
     ] {
         let path = format!("/{name}");
@@ -123,6 +202,41 @@ async fn headers_without_a_place_in_the_key_do_not_choose_the_response() {
         assert!(ask(&gateway, &path, &[FRESH]).await.0, "{name}");
     }
     assert_eq!(origin.count(), count);
+}
+
+/// A header that `Connection` names does not reach the upstream. What it answers without one must not
+/// be found by those who send it.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_are_taken_away_do_not_part_responses() {
+    let origin = Origin::default();
+    let gateway = start(&origin, "key_headers = [\"x-tenant\"]").await;
+    for name in ["x-variant", "x-tenant"] {
+        let path = format!("/{name}");
+        let request = |connection: &str| {
+            format!(
+                "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: {connection}\r\n{name}: 1\r\n\
+                 {REPLY}: cache-control: max-age=60|vary: x-variant\r\n\r\n"
+            )
+        };
+        let taken = request(&format!("close, {}", name.to_uppercase()));
+        let taken = exchange(gateway.public, taken.as_bytes()).await;
+        assert!(taken.head.contains("fwd=bypass"), "{taken:?}");
+        let seen = origin.seen().pop().unwrap();
+        assert!(!seen.headers.contains_key(name), "{seen:?}");
+        let sent = exchange(gateway.public, request("close").as_bytes()).await;
+        assert!(sent.head.contains("fwd=uri-miss"), "{sent:?}");
+        let seen = origin.seen().pop().unwrap();
+        assert_eq!(seen.headers[name], "1");
+        let again = exchange(gateway.public, request("keep-alive, close").as_bytes()).await;
+        assert_eq!(
+            (&*again.body, again.head.contains("quartet; hit")),
+            (&*sent.body, true)
+        );
+        // Nor is it answered from there.
+        let taken = request(&format!("close, {name}"));
+        let taken = exchange(gateway.public, taken.as_bytes()).await;
+        assert_ne!(taken.body, sent.body);
+    }
 }
 
 /// From a trusted proxy they reach the upstream, so they are in the key.
@@ -291,4 +405,63 @@ async fn responses_beyond_the_bounds_pass_and_are_not_stored() {
             .0;
         assert_eq!(found, kept, "{variant}");
     }
+}
+
+/// Answers conditions with 304 once it may, and says in the body how many requests there were.
+async fn revalidating() -> (std::net::SocketAddr, Arc<Semaphore>, Arc<Semaphore>) {
+    let (asked, released) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (seen, wait) = (Arc::clone(&asked), Arc::clone(&released));
+    let router = Router::new().fallback(any(move |request: Request| {
+        let (seen, wait) = (Arc::clone(&seen), Arc::clone(&wait));
+        async move {
+            seen.add_permits(1);
+            let mut headers = HeaderMap::new();
+            headers.insert("etag", "\"a\"".parse().unwrap());
+            if !request.headers().contains_key("if-none-match") {
+                let count = seen.available_permits();
+                headers.insert("cache-control", "max-age=5".parse().unwrap());
+                headers.insert("age", "9".parse().unwrap());
+                return (http::StatusCode::OK, headers, count.to_string());
+            }
+            wait.acquire().await.unwrap().forget();
+            headers.insert("cache-control", "max-age=60".parse().unwrap());
+            (http::StatusCode::NOT_MODIFIED, headers, String::new())
+        }
+    }));
+    (serve(router).await, asked, released)
+}
+
+/// A purge ends what is stored for all who ask after it, also if a revalidation began before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_purged_while_it_is_revalidated_is_for_no_other_request() {
+    let (address, asked, released) = revalidating().await;
+    let settings = [
+        upstream(&[address]),
+        "[caches.c]\n".to_owned(),
+        route("all", "/*", "cache = \"c\""),
+    ];
+    let gateway = Arc::new(Gateway::start(&settings.concat()).await);
+    assert_eq!(ask(&gateway, "/a", &[]).await, (false, "1".to_owned()));
+    let start = || {
+        let gateway = Arc::clone(&gateway);
+        tokio::spawn(async move { ask(&gateway, "/a", &[]).await })
+    };
+    let first = start();
+    eventually("the upstream is asked", || async {
+        (asked.available_permits() == 2).then_some(())
+    })
+    .await;
+    let url = format!("http://{}/caches/purge", gateway.admin);
+    let purge = client().post(url).json(&serde_json::json!({ "all": true }));
+    assert_eq!(purge.send().await.unwrap().status(), 200);
+    // After the purge, nothing is stored: this one waits for the first one's response.
+    let second = start();
+    let active = "http_server_active_requests{service=\"gateway\",http_request_method=\"GET\"}";
+    eventually("both are in flight", || async {
+        (gateway.metric(active).await >= 2.0).then_some(())
+    })
+    .await;
+    released.add_permits(1);
+    assert_eq!(first.await.unwrap().1, "1");
+    assert_eq!(second.await.unwrap(), (false, "3".to_owned()));
 }

@@ -75,7 +75,9 @@ async fn the_proxy_header_names_the_client() {
             b"PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n".to_vec(),
             "192.0.2.1",
         ),
-        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "0.0.0.0"),
+        (v2(0x21, 0x00, &[]), "0.0.0.0"),
+        (v2(0x21, 0x31, &[1; 216]), "0.0.0.0"),
         (v2(0x21, 0x11, &four), "192.0.2.1"),
         (v2(0x21, 0x11, &with_more), "192.0.2.1"),
         (v2(0x21, 0x21, &six), "2001::1"),
@@ -91,6 +93,10 @@ async fn the_proxy_header_names_the_client() {
         let echoed = echoed(address, &[head.as_bytes(), request].concat()).await;
         assert_eq!(header(&echoed, "x-forwarded-for"), [expected]);
     }
+    // Nor of one that the proxy does not know: it is not the proxy.
+    let unknown = [&b"PROXY UNKNOWN\r\n"[..], request].concat();
+    let echoed_unknown = echoed(address, &unknown).await;
+    assert_eq!(header(&echoed_unknown, "x-forwarded-for"), ["0.0.0.0"]);
     // The connection continues as any other, and the header may come in parts.
     let mut stream = TcpStream::connect(address).await.unwrap();
     for part in [

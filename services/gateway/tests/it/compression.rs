@@ -274,3 +274,49 @@ async fn compressed_request_bodies_pass_are_refused_or_decoded() {
     )
     .await;
 }
+
+/// An upstream with HTTP/2 that says how long a body was.
+async fn http2_upstream() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    tokio::spawn(async move {
+                        let mut body = request.into_body();
+                        let mut length = 0;
+                        while let Some(Ok(part)) = body.data().await {
+                            length += part.len();
+                            body.flow_control().release_capacity(part.len()).unwrap();
+                        }
+                        let head = http::Response::new(());
+                        let mut send = respond.send_response(head, false).unwrap();
+                        send.send_data(length.to_string().into(), true).unwrap();
+                    });
+                }
+            });
+        }
+    });
+    address
+}
+
+/// What HTTP/1.1 says of a body has no place in HTTP/2.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_decoded_for_an_upstream_with_http2() {
+    let settings = [
+        upstream(&[http2_upstream().await]),
+        "http2 = true\n".to_owned(),
+        route("decode", "/decode", "request_decompression = \"decode\""),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let plain = text();
+    let request = client()
+        .post(gateway.url("/decode"))
+        .header("content-encoding", "gzip")
+        .body(gzip(plain.as_bytes()));
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.text().await.unwrap(), plain.len().to_string());
+}

@@ -143,6 +143,32 @@ async fn a_token_is_verified_by_its_issuer_alone() {
     .await;
 }
 
+/// One prefix may begin with another one: whose user it is, the longest one says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prefix_may_begin_another_one() {
+    let clock = Clock::system();
+    let (own, keycloak) = (Issuer::new(clock.clone()), Issuer::new(clock));
+    let address = keycloak.serve().await;
+    let more = format!(
+        "[issuers.staff]\nissuer = \"https://staff.example\"\naudience = \"\"\n\
+         subject_prefix = \"keycloak:staff:\"\n\
+         jwks_url = \"http://{address}/.well-known/jwks.json\"\n"
+    );
+    let text = [
+        settings(&own, address, &more).await,
+        guarded("r", "issuers = [\"jwt\", \"keycloak\", \"staff\"]"),
+    ];
+    let gateway = Gateway::start(&text.concat()).await;
+    let staff = keycloak.token_with("1", json!({ "iss": "https://staff.example" }));
+    let response = with_token(&gateway, "/r", &staff).await;
+    assert_eq!(echoed(response, "x-user-id").await, ["keycloak:staff:1"]);
+    for (subject, status) in [("1", 200), ("staff:1", 401), ("staff", 200)] {
+        let token = keycloak_token(&keycloak, subject, json!({}));
+        let response = with_token(&gateway, "/r", &token).await;
+        assert_eq!(response.status(), status, "{subject}");
+    }
+}
+
 /// Away, silent, or with nothing that is a key set: its tokens wait, and no others.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_that_is_away_disturbs_no_other() {

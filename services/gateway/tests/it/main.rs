@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod admin;
+mod admin_access;
+mod admin_reload;
 mod auth;
 mod balancing;
 mod bounds;
@@ -41,8 +43,12 @@ mod routing;
 mod shared_limits;
 mod spelling;
 mod splits;
+mod status;
 mod streams;
 mod support;
 mod tls;
 mod upstream_responses;
+mod validation;
+mod validation_bodies;
+mod validation_documents;
 mod waits;

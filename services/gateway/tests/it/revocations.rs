@@ -6,6 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Message, client::IntoClientRequest as _},
+};
+
 use axum::{Json, Router, body::Bytes, extract::State, response::IntoResponse, routing::post};
 use http::{HeaderMap, StatusCode, header::CONNECTION};
 use quartet_auth::signature::Signer;
@@ -235,4 +242,123 @@ async fn too_many_sessions_are_reported() {
     )
     .await;
     assert_eq!(call(&gateway, &token(&issuer, "ses_1")).await.status(), 401);
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Sends every message back.
+async fn echo_socket() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+                while let Some(Ok(message)) = socket.next().await {
+                    let _ = socket.send(message).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A WebSocket through the gateway, opened with a token.
+async fn open(gateway: &Gateway, path: &str, token: &str) -> Socket {
+    let url = format!("ws://{}{path}", gateway.public);
+    let mut request = url.into_client_request().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+    tokio_tungstenite::connect_async(request).await.unwrap().0
+}
+
+async fn is_open(socket: &mut Socket) {
+    socket.send(Message::text("ping")).await.unwrap();
+    let answer = socket.next().await.unwrap().unwrap();
+    assert_eq!(answer, Message::text("ping"));
+}
+
+/// Waits for its end. How long that took.
+async fn ends(socket: &mut Socket) -> Duration {
+    let started = Instant::now();
+    let next = tokio::time::timeout(crate::support::DEADLINE, socket.next()).await;
+    let next = next.expect("the WebSocket is closed");
+    assert!(next.is_none_or(|message| message.is_err()));
+    started.elapsed()
+}
+
+/// The line of the request that opened a WebSocket says why it was closed.
+async fn is_logged(gateway: &Gateway, path: &str, error: &str) {
+    let line = gateway.access_line(path).await;
+    assert_eq!(
+        (&line["status"], &line["error"]),
+        (&json!(101), &json!(error))
+    );
+}
+
+async fn with_sockets(issuer: &Issuer, feed: SocketAddr) -> Gateway {
+    let text = settings(issuer, feed, "").await;
+    let text = text.replace("[jwt]\n", "[jwt]\nleeway_seconds = 1\n");
+    let sockets = format!("[upstreams.w]\naddresses = [\"{}\"]\n", echo_socket().await);
+    let ws = |name: &str| {
+        let route = route(
+            name,
+            &format!("/{name}"),
+            "upgrade = true\nissuers = [\"jwt\", \"other\"]",
+        );
+        route
+            .replace("\"public\"", "\"required\"")
+            .replace("\"u\"", "\"w\"")
+    };
+    let routes = ["ended", "other", "kept", "short", "long"].map(ws).concat();
+    Gateway::start(&[text, sockets, routes].concat()).await
+}
+
+/// A token is verified once, and a WebSocket stays open for hours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_ends_with_the_session_of_its_token() {
+    let issuer = Issuer::new(Clock::system());
+    let (feed, address) = (Feed::default(), free_address());
+    let _serving = feed.serve(address).await;
+    let gateway = with_sockets(&issuer, address).await;
+    let ended = token(&issuer, "ses_ended");
+    let other = json!({ "sid": "ses_ended", "iss": "https://other.example" });
+    let other = issuer.token_with("usr_1", other);
+    let mut first = open(&gateway, "/ended", &ended).await;
+    let mut second = open(&gateway, "/ended", &ended).await;
+    let mut other = open(&gateway, "/other", &other).await;
+    let mut kept = open(&gateway, "/kept", &token(&issuer, "ses_kept")).await;
+    for socket in [&mut first, &mut second, &mut other, &mut kept] {
+        is_open(socket).await;
+    }
+    feed.revoke("ses_ended");
+    assert!(ends(&mut first).await < PROMISED);
+    assert!(ends(&mut second).await < PROMISED);
+    is_open(&mut other).await;
+    is_open(&mut kept).await;
+    is_logged(
+        &gateway,
+        "/ended",
+        "the session of the access token has ended",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_ends_with_its_token() {
+    let issuer = Issuer::new(Clock::system());
+    let (feed, address) = (Feed::default(), free_address());
+    let _serving = feed.serve(address).await;
+    let gateway = with_sockets(&issuer, address).await;
+    let until = |seconds| {
+        let exp = Clock::system().now().timestamp() + seconds;
+        issuer.token_with("usr_1", json!({ "exp": exp, "sid": null }))
+    };
+    let mut long = open(&gateway, "/long", &until(900)).await;
+    let mut short = open(&gateway, "/short", &until(2)).await;
+    is_open(&mut short).await;
+    let lived = ends(&mut short).await;
+    assert!((1..8).contains(&lived.as_secs()), "{lived:?}");
+    is_open(&mut long).await;
+    is_logged(&gateway, "/short", "the access token has expired").await;
 }

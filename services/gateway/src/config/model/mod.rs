@@ -1,5 +1,6 @@
 //! The configuration as written. `default.toml` documents each setting.
 
+mod admin;
 mod caches;
 mod compression;
 mod guards;
@@ -16,12 +17,14 @@ mod server;
 mod split;
 mod token_place;
 mod upstreams;
+mod validation;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use quartet_common::config::{Telemetry, empty_as_none};
 use serde::Deserialize;
 
+pub(crate) use admin::Admin;
 pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
 pub(crate) use compression::{Compress, Compression};
 pub(crate) use guards::{
@@ -39,7 +42,8 @@ pub(crate) use routes::{Condition, Route, RouteDefaults};
 pub(crate) use server::{ClientHeader, Listen, Server};
 pub(crate) use split::Sticky;
 pub(crate) use token_place::TokenPlace;
-pub(crate) use upstreams::{Address, Balance, Upstream};
+pub(crate) use upstreams::{Address, Balance, PrivateKey, Upstream};
+pub(crate) use validation::{UnknownOperations, Validation};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,8 +52,10 @@ pub(crate) struct Model {
     #[serde(rename = "shipped_routes")]
     _shipped_routes: bool,
     pub(crate) server: Server,
+    pub(crate) admin: Admin,
     pub(crate) discovery: Discovery,
     pub(crate) documents: Documents,
+    pub(crate) validation: Validation,
     pub(crate) jwt: Issuer,
     pub(crate) revocations: Revocations,
     pub(crate) telemetry: Telemetry,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use quartet_common::config::networks;
+use quartet_common::config::{empty_as_none, networks};
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) struct Server {
     pub(crate) http2: bool,
     pub(crate) max_http2_streams: u32,
     pub(crate) admin_listen: SocketAddr,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub(crate) probe_listen: Option<SocketAddr>,
     pub(crate) threads: usize,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_client: usize,
@@ -103,15 +105,18 @@ impl Listen {
         listeners: &[Self],
         local: impl FnOnce() -> Option<SocketAddr>,
     ) -> bool {
-        let expects =
-            |listener: &Self| matches!(listener, Self::Table(table) if table.proxy_protocol);
-        if !listeners.iter().any(expects) {
+        if !listeners.iter().any(Self::proxy_protocol) {
             return false;
         }
         local().is_none_or(|local| {
             let own = listeners.iter().find(|listener| listener.accepts(local));
-            own.is_some_and(expects)
+            own.is_some_and(Self::proxy_protocol)
         })
+    }
+
+    /// Connections begin with a PROXY header.
+    pub(crate) fn proxy_protocol(&self) -> bool {
+        matches!(self, Self::Table(listener) if listener.proxy_protocol)
     }
 
     /// `None`: as `server.http2` says.

@@ -62,6 +62,23 @@ pub(super) fn is_general(
     of_split || matches!(action, Some(RouteAction::Proxy(index)) if is_general(index))
 }
 
+/// The upstream of a call with gRPC-web speaks gRPC, so it needs HTTP/2, and the general path.
+pub(super) fn check_grpc_web(
+    key: &str,
+    route: &model::Route,
+    (action, split): (Option<RouteAction>, Option<&Split>),
+    references: &References<'_>,
+    checker: &mut Checker,
+) {
+    let has_http2 = |index: usize| references.has_http2[index];
+    let of_split = split.is_some_and(|split| split.parts.iter().all(|part| has_http2(part.0)));
+    let is_grpc = of_split || matches!(action, Some(RouteAction::Proxy(index)) if has_http2(index));
+    if route.grpc_web && !is_grpc {
+        let rule = "needs `upstream` or `split`, and http2 = true in each upstream";
+        checker.error(format!("{key}.grpc_web"), rule);
+    }
+}
+
 /// The outer `None`: a violation was found.
 pub(super) fn check_redirect(
     key: &str,

@@ -286,7 +286,12 @@ fn reserve_prefixes(issuers: &mut [IssuerConfig]) {
         .collect();
     for (at, issuer) in issuers.iter_mut().enumerate() {
         let others = prefixes.iter().enumerate();
-        let others = others.filter(|(other, prefix)| *other != at && !prefix.is_empty());
+        let own = &issuer.settings.mapping.subject_prefix;
+        // One that begins the own prefix begins every subject here, and no subject there may begin
+        // with the own prefix.
+        let others = others.filter(|(other, prefix)| {
+            *other != at && !prefix.is_empty() && !own.starts_with(prefix.as_str())
+        });
         issuer.settings.mapping.reserved_prefixes =
             others.map(|(_, prefix)| prefix.clone()).collect();
     }

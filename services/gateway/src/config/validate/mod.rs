@@ -4,6 +4,7 @@
 
 mod access;
 mod actions;
+mod admin;
 mod caches;
 mod checker;
 mod compression;
@@ -24,6 +25,7 @@ mod routes;
 mod server;
 mod split;
 mod upstreams;
+mod validation;
 mod values;
 
 use quartet_common::{
@@ -32,7 +34,7 @@ use quartet_common::{
 };
 use quartet_telemetry::check_filter;
 
-use super::{Config, model};
+use super::{Config, model, shown};
 use crate::routing::RouteTable;
 use checker::{Checker, DAY_SECONDS, Violations};
 pub(crate) use lookups::parse_address;
@@ -44,7 +46,9 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
     let mut checker = Checker::default();
     check_shared(&model, &mut checker);
     server::check(&model.server, &mut checker);
+    let admin = admin::check(&model, &mut checker);
     check_background(&model, &mut checker);
+    validation::check(&model.validation, &mut checker);
     health::check(&model, &mut checker);
     routes::check_timeouts("defaults", &model.defaults, &mut checker);
     let upstreams = model
@@ -78,6 +82,8 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
     checker.finish()?;
     Ok(Config {
         trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),
+        hash: shown::hash(&settings, &model.server),
+        admin,
         model,
         settings,
         issuers,

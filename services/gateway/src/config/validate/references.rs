@@ -13,6 +13,9 @@ pub(super) struct References<'a> {
     /// By the index of the upstream: without HTTP/2, or a choice of both in the handshake. The requests of
     /// the gateway itself need that.
     pub(super) speaks_http1: Vec<bool>,
+    pub(super) has_http2: Vec<bool>,
+    /// By the index of the upstream: whether it has an OpenAPI document.
+    pub(super) is_documented: Vec<bool>,
     pub(super) limits: BTreeMap<&'a str, usize>,
     pub(super) lookups: BTreeMap<&'a str, usize>,
     pub(super) caches: BTreeMap<&'a str, usize>,

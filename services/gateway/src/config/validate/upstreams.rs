@@ -13,6 +13,7 @@ use rustls::{
 use super::{
     checker::{Checker, DAY_SECONDS},
     resilience::{self, parse_authority},
+    validation,
 };
 use crate::config::{
     Balancing, ClientIdentity, HashBy, Host, LoadLimits, MAX_WEIGHT, Tls, UpstreamConfig,
@@ -48,6 +49,7 @@ pub(super) fn check(
             "must be a path that starts with /",
         );
     }
+    let document = validation::check_document(&key, upstream, checker);
     let targets: Vec<UpstreamTarget> = targets.into_iter().collect::<Option<_>>()?;
     let tls = check_tls(&key, upstream, &targets, checker);
     let balance = check_balance(&key, upstream, checker);
@@ -78,6 +80,7 @@ pub(super) fn check(
         http2: upstream.http2,
         max_http2_streams: upstream.max_http2_streams,
         openapi: upstream.openapi.clone(),
+        document: document?,
     })
 }
 
@@ -255,31 +258,38 @@ fn identity(
     upstream: &model::Upstream,
     checker: &mut Checker,
 ) -> Option<Option<ClientIdentity>> {
-    let secret = upstream.tls_client_key.as_ref();
-    let (certificate, secret) = match (&upstream.tls_client_certificate, secret) {
+    let certificate = upstream.tls_client_certificate.as_deref();
+    let [certificate_key, secret_key] =
+        ["tls_client_certificate", "tls_client_key"].map(|name| format!("{key}.{name}"));
+    check_identity(
+        (&certificate_key, certificate),
+        (&secret_key, upstream.tls_client_key.as_ref()),
+        checker,
+    )
+}
+
+/// A certificate and its key, each with the key of its setting. The outer `None`: a violation was found.
+pub(super) fn check_identity(
+    (certificate_key, certificate): (&str, Option<&str>),
+    (secret_key, secret): (&str, Option<&model::PrivateKey>),
+    checker: &mut Checker,
+) -> Option<Option<ClientIdentity>> {
+    let name = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    let (certificate, secret) = match (certificate, secret) {
         (None, None) => return Some(None),
         (Some(certificate), Some(secret)) => (certificate, &secret.0),
         (Some(_), None) => {
-            checker.error(
-                format!("{key}.tls_client_certificate"),
-                "needs tls_client_key",
-            );
+            checker.error(certificate_key, format!("needs {}", name(secret_key)));
             return None;
         }
         (None, Some(_)) => {
-            checker.error(
-                format!("{key}.tls_client_key"),
-                "needs tls_client_certificate",
-            );
+            checker.error(secret_key, format!("needs {}", name(certificate_key)));
             return None;
         }
     };
-    let certificates = checker.ok(
-        &format!("{key}.tls_client_certificate"),
-        parse_certificates(certificate),
-    )?;
-    let parsed = parse_key(secret, &certificates);
-    let parsed = checker.ok(&format!("{key}.tls_client_key"), parsed)?;
+    let certificates = checker.ok(certificate_key, parse_certificates(certificate))?;
+    let parsed = parse_key(secret, &certificates, &name(certificate_key));
+    let parsed = checker.ok(secret_key, parsed)?;
     Some(Some(ClientIdentity {
         certificates: certificates.iter().map(|der| der.to_vec()).collect(),
         key: parsed,
@@ -288,13 +298,17 @@ fn identity(
 }
 
 /// A private key in PEM, as DER. Its errors never contain a part of it.
-fn parse_key(pem: &str, certificates: &[CertificateDer<'static>]) -> Result<Vec<u8>, String> {
+fn parse_key(
+    pem: &str,
+    certificates: &[CertificateDer<'static>],
+    of: &str,
+) -> Result<Vec<u8>, String> {
     let parsed = PrivateKeyDer::from_pem_slice(pem.as_bytes());
     let parsed = parsed.map_err(|_| "must be a private key in PEM".to_owned())?;
     let der = parsed.secret_der().to_vec();
     let provider = aws_lc_rs::default_provider();
     CertifiedKey::from_der(certificates.to_vec(), parsed, &provider)
-        .map_err(|error| format!("must be the key of tls_client_certificate: {error}"))?;
+        .map_err(|error| format!("must be the key of {of}: {error}"))?;
     Ok(der)
 }
 

@@ -43,7 +43,6 @@ mod serve;
 mod tunnel;
 
 pub(super) use alarm::Alarm;
-pub(super) use refresh::refresh;
 pub(super) use request::RequestHead;
 pub(super) use serve::{DirectConnection, Served};
 pub(super) use tunnel::Tunnel;

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     edge::{client_stream::ClientStream, ctx::Ctx, logging, reply},
+    policy::AccessEnd,
     state::State,
 };
 
@@ -137,7 +138,10 @@ impl Tunnel {
             switched,
         } = &mut *self.opened;
         let first = std::mem::replace(&mut switched.first, Buffer::lend());
-        let bytes = run(client, &mut switched.upstream, first, switched.bounds).await;
+        let access = ctx.policy.access.as_ref();
+        let access = access.map(|access| access.end(&self.state.clock));
+        let upstream = &mut switched.upstream;
+        let bytes = run(client, upstream, first, (switched.bounds, access)).await;
         let done = logging::CompletedRequest {
             method,
             path,
@@ -150,13 +154,13 @@ impl Tunnel {
     }
 }
 
-/// Runs until both sides have ended or failed, or a bound is reached. Returns the bytes for the
-/// client. `first` is what the upstream has sent already.
+/// Runs until both sides have ended or failed, a bound is reached, or the token that opened it permits it
+/// no longer. Returns the bytes for the client. `first` is what the upstream has sent already.
 pub(super) async fn run<C, U>(
     client: Client<'_, C>,
     mut upstream: U,
     first: Buffer,
-    bounds: TunnelTimeouts,
+    (bounds, mut access): (TunnelTimeouts, Option<AccessEnd>),
 ) -> u64
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -166,6 +170,11 @@ where
     let mut up = Direction::new(Buffer::lend());
     let mut down = Direction::new(first);
     poll_fn(|context| {
+        if let Some(access) = &mut access
+            && Pin::new(access).poll(context).is_ready()
+        {
+            return Poll::Ready(());
+        }
         let sent = up.poll(stream, &mut upstream, context);
         let received = down.poll(&mut upstream, stream, context);
         if sent.is_ready() && received.is_ready() {
@@ -277,7 +286,7 @@ mod tests {
                 stream: &mut here,
                 alarm: &mut alarm,
             };
-            run(client, there, first, bounds).await
+            run(client, there, first, (bounds, None)).await
         });
         (client, upstream, running)
     }

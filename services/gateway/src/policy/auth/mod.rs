@@ -14,10 +14,13 @@ use self::{
     required::Required,
     token::{Presented, TokenSources},
 };
-use super::context::{Flow, PolicyContext, Verdict};
+use super::{
+    access_end::AccessSpan,
+    context::{Flow, PolicyContext, Verdict},
+};
 use crate::{
     config::IssuerConfig,
-    request::RequestFacts,
+    request::{RequestFacts, WebSocket},
     revocations::Revocations,
     routing::{Auth, Route},
 };
@@ -163,6 +166,14 @@ impl AccessToken {
             sessions.check(&claims)?;
         }
         let claims = context.caller.insert(claims);
+        if facts.websocket == WebSocket::Handshake {
+            let sessions = self.sessions.as_ref();
+            let sessions = sessions.filter(|(default, _)| *default == issuer);
+            let revocations = sessions.map(|(_, sessions)| &sessions.revocations);
+            let leeway_seconds = self.issuers.leeway_seconds(issuer);
+            let span = AccessSpan::new(claims, leeway_seconds, revocations);
+            context.access = Some(Box::new(span));
+        }
         if let Some(required) = &self.required {
             required.check(claims)?;
         }
@@ -204,7 +215,6 @@ mod tests {
         config::load::Sources,
         fuzz,
         reply::GatewayResponse,
-        request::WebSocket,
         routing::{CookieForward, PathPattern, TokenCookie, TokenSource},
     };
 

@@ -8,7 +8,7 @@ use quartet_common::problem::Problem;
 
 use crate::{
     error,
-    request::{Headers, RequestFacts, WebSocket, host::Authority, is_visible},
+    request::{Headers, RequestFacts, WebSocket, is_visible},
     routing::{TokenCookie, TokenSource},
 };
 
@@ -149,32 +149,9 @@ fn is_same_origin(facts: &RequestFacts<'_>) -> bool {
     if let Some(site) = headers.first(&FETCH_SITE) {
         return site == b"same-origin" && headers.nth(&FETCH_SITE, 1).is_none();
     }
-    let host = headers.first(&header::HOST).and_then(text);
     let origin = headers.first(&header::ORIGIN).and_then(text);
     let is_only = headers.nth(&header::ORIGIN, 1).is_none();
-    match (origin, host.or(facts.authority)) {
-        (Some(origin), Some(host)) => is_only && is_origin_of(origin, host),
-        _ => false,
-    }
-}
-
-fn is_origin_of(origin: &str, host: &str) -> bool {
-    let (origin, port) = match (
-        origin.strip_prefix("https://"),
-        origin.strip_prefix("http://"),
-    ) {
-        (Some(origin), _) => (origin, "443"),
-        (None, Some(origin)) => (origin, "80"),
-        (None, None) => return false,
-    };
-    let (Some(origin), Some(host)) = (Authority::parse(origin), Authority::parse(host)) else {
-        return false;
-    };
-    let explicit = |given: &str| -> String {
-        let given = if given.is_empty() { port } else { given };
-        given.to_owned()
-    };
-    origin.host == host.host && explicit(origin.port) == explicit(host.port)
+    is_only && origin.is_some_and(|origin| facts.is_of_same_host(origin))
 }
 
 #[cfg(test)]
@@ -205,6 +182,16 @@ mod tests {
     }
 
     fn read(sources: &[&str], method: &Method, lines: &[(&str, &str)]) -> Result<String, u16> {
+        read_behind(sources, method, lines, (false, None))
+    }
+
+    /// `proxy`: what a trusted one says of the connection, and of the host.
+    fn read_behind(
+        sources: &[&str],
+        method: &Method,
+        lines: &[(&str, &str)],
+        proxy: (bool, Option<&str>),
+    ) -> Result<String, u16> {
         let sources: Vec<TokenSource> = sources
             .iter()
             .map(|name| match *name {
@@ -226,8 +213,8 @@ mod tests {
             target: b"/",
             host: None,
             client_ip: Ipv4Addr::LOCALHOST.into(),
-            is_secure: false,
-            reported_host: None,
+            is_secure: proxy.0,
+            reported_host: proxy.1,
             websocket: WebSocket::No,
             authority: None,
             headers: &headers,
@@ -285,6 +272,26 @@ mod tests {
         }
     }
 
+    /// The origin is that of the page in the browser, so it is compared with what the browser asked for.
+    #[test]
+    fn a_cookie_counts_for_the_origin_before_the_proxy() {
+        let encrypted = (true, Some("a.example"));
+        for (origin, proxy, expected) in [
+            ("https://a.example", encrypted, Ok("a")),
+            ("http://a.example", encrypted, Err(403)),
+            ("https://inner.example", encrypted, Err(403)),
+            ("https://inner.example", (true, None), Ok("a")),
+        ] {
+            let lines = [
+                ("host", "inner.example"),
+                ("origin", origin),
+                ("cookie", "t=a"),
+            ];
+            let result = read_behind(&["t"], &Method::POST, &lines, proxy);
+            assert_eq!(result, expected.map(str::to_owned), "{origin} {proxy:?}");
+        }
+    }
+
     #[test]
     fn a_cookie_counts_for_the_same_origin() {
         let host = ("host", "a.example");
@@ -308,8 +315,9 @@ mod tests {
                 Err(403),
             ),
             (&[("origin", "https://a.example")], Ok("a")),
-            (&[("origin", "https://a.example:443")], Ok("a")),
-            (&[("origin", "http://A.example")], Ok("a")),
+            (&[("origin", "http://a.example")], Ok("a")),
+            (&[("origin", "https://a.example:443")], Err(403)),
+            (&[("origin", "http://A.example")], Err(403)),
             (&[("origin", "https://a.example:8443")], Err(403)),
             (&[("origin", "https://a.example.evil.example")], Err(403)),
             (

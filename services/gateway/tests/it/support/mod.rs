@@ -1,6 +1,8 @@
 //! A gateway process per test, with upstreams in the test's process.
 
+mod browser;
 mod dns;
+mod openapi;
 mod origin;
 mod raw;
 mod upstream;
@@ -21,7 +23,9 @@ use quartet_testing::metrics::assert_documented;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use browser::Browser;
 pub(crate) use dns::{Dns, Service};
+pub(crate) use openapi::{blocking, counted, document, first_error, given};
 pub(crate) use origin::{Origin, REPLY};
 pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
 pub(crate) use upstream::{Replica, echo, held, serve, serve_on};
@@ -292,6 +296,16 @@ pub(crate) async fn problem(response: reqwest::Response, status: u16, code: &str
     assert_eq!(body["status"], status, "{body}");
     assert_eq!(body["request_id"], id, "{body}");
     assert_eq!(body["type"], format!("urn:quartet:problem:{code}"));
+    body
+}
+
+/// The body of a problem of the admin listener, which logs no requests.
+pub(crate) async fn problem_body(response: reqwest::Response, status: u16, code: &str) -> Value {
+    assert_eq!(response.status(), status);
+    let content_type = &response.headers()["content-type"];
+    assert_eq!(content_type, "application/problem+json");
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["code"], code, "{body}");
     body
 }
 

@@ -3,6 +3,7 @@
 import queue
 import sys
 import threading
+import time
 
 import grpc
 
@@ -60,6 +61,25 @@ def check_both(channel):
     assert responses.code() == grpc.StatusCode.OK
 
 
+def check_deadline(channel):
+    """The deadline of the client ends the call, and the service notices: it counts the calls that ended so."""
+    ended = channel.unary_unary("/test.Echo/Ended")
+    before = int(ended(b"", timeout=TIMEOUT))
+    try:
+        channel.unary_unary("/test.Echo/Hang")(b"", timeout=0.5)
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
+    else:
+        raise AssertionError("no error")
+    call = channel.unary_stream("/test.Echo/Endless")(b"", timeout=TIMEOUT)
+    assert next(call) == b"more"
+    call.cancel()
+    end = time.monotonic() + TIMEOUT
+    while int(ended(b"", timeout=TIMEOUT)) < before + 2:
+        assert time.monotonic() < end, "the service does not notice"
+        time.sleep(0.02)
+
+
 def check_parallel(channel):
     failures = []
 
@@ -81,7 +101,7 @@ def check_parallel(channel):
 def main():
     options = [("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(sys.argv[1], options) as channel:
-        for check in (check_unary, check_failures, check_streams, check_both, check_parallel):
+        for check in (check_unary, check_failures, check_streams, check_both, check_deadline, check_parallel):
             check(channel)
             print(check.__name__, flush=True)
 

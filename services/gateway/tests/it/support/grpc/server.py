@@ -4,6 +4,8 @@ With the files of a certificate and its key, it is served with TLS.
 """
 
 import sys
+import threading
+import time
 from concurrent import futures
 
 import grpc
@@ -32,10 +34,35 @@ def both(requests, _context):
         yield b"echo " + request
 
 
+ENDED = []
+
+
+def hang(_request, context):
+    over = threading.Event()
+    context.add_callback(over.set)
+    over.wait(30)
+    ENDED.append("Hang")
+    return b"too late"
+
+
+def endless(_request, context):
+    context.add_callback(lambda: ENDED.append("Endless"))
+    while context.is_active():
+        yield b"more"
+        time.sleep(0.01)
+
+
+def ended(_request, _context):
+    return b"%d" % len(ENDED)
+
+
 HANDLERS = {
     "Unary": grpc.unary_unary_rpc_method_handler(unary),
     "ServerStream": grpc.unary_stream_rpc_method_handler(server_stream),
     "ClientStream": grpc.stream_unary_rpc_method_handler(client_stream),
+    "Hang": grpc.unary_unary_rpc_method_handler(hang),
+    "Ended": grpc.unary_unary_rpc_method_handler(ended),
+    "Endless": grpc.unary_stream_rpc_method_handler(endless),
     "Both": grpc.stream_stream_rpc_method_handler(both),
 }
 

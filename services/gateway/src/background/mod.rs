@@ -1,9 +1,6 @@
 //! Jobs beside requests: discovery, health checks, configuration reloads, sweeps of the rate limits.
-//!
-//! A reload is triggered by SIGHUP, or by a change of a file's content, checked every second;
-//! [`Watch`] decides when a text counts. A file that is missing for a moment is ignored, and an
-//! invalid one is refused and logged once: the snapshot in force stays, so a typo cannot take the
-//! gateway down.
+
+mod reload;
 
 use std::{
     collections::HashSet,
@@ -12,19 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quartet_common::{
-    causes,
-    config::{ConfigError, ConfigTexts, Watch},
-};
+use quartet_common::causes;
 use quartet_jobs::{Backoff, Job, Run, Runner};
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{Mutex, Notify},
     time::sleep,
 };
 
 use crate::{
-    config::{load::emptied, model},
+    config::model,
     metrics::gauge_value,
     policy::rate_limit::Pause,
     revocations::follow::Follower,
@@ -47,6 +40,8 @@ const FEED_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(250),
     max: Duration::from_secs(2),
 };
+/// How often a document is looked for that is missing.
+const DOCUMENT_CHECK: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Starts the jobs on the current runtime. The result is notified after each round of discovery.
@@ -55,12 +50,17 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
     runner.start(discovery_job(Arc::clone(state), Arc::clone(&discovered)));
     let watched = Arc::clone(state);
     runner.start(Job::continuous("reload", FILE_CHECK, move |run| {
-        watch_configuration(Arc::clone(&watched), run)
+        reload::watch_configuration(Arc::clone(&watched), run)
     }));
     let checked = Arc::clone(state);
     runner.start(Job::continuous("health_checks", FILE_CHECK, move |run| {
         check_replicas(Arc::clone(&checked), run)
     }));
+    let documented = Arc::clone(state);
+    let documents = Job::continuous("documents", DOCUMENT_CHECK, move |run| {
+        keep_documents(Arc::clone(&documented), run)
+    });
+    runner.start(documents);
     let counting = Arc::clone(state);
     runner.start(Job::continuous("limit_store", STORE_CHECK, move |run| {
         keep_limit_store(Arc::clone(&counting), run)
@@ -124,6 +124,18 @@ async fn check_replicas(state: Arc<State>, run: Run) -> anyhow::Result<()> {
             counted.metrics.health_checked(name, succeeded).inc();
         });
         sleep(if are_checked { TICK } else { FILE_CHECK }).await;
+    }
+}
+
+/// Keeps the documents in force that routes validate against.
+async fn keep_documents(state: Arc<State>, run: Run) -> anyhow::Result<()> {
+    loop {
+        run.succeeded();
+        let snapshot = state.snapshot();
+        state.documents.keep_in_force(&snapshot).await;
+        let is_known = snapshot.document_notices().is_empty();
+        drop(snapshot);
+        sleep(if is_known { FILE_CHECK } else { DOCUMENT_CHECK }).await;
     }
 }
 
@@ -196,72 +208,6 @@ fn resolver<R>(
     };
     *known = Some((now.clone(), Instant::now(), Arc::clone(&resolver)));
     Ok(resolver)
-}
-
-async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut good = state.in_force.clone();
-    let mut watch = Watch::new(good.clone());
-    let mut kept_before = Vec::new();
-    loop {
-        run.succeeded();
-        // A signal may be sent while the file is being written, so it shortens no pause.
-        tokio::select! {
-            _ = hangup.recv() => watch.request(),
-            () = sleep(FILE_CHECK) => {}
-        }
-        let (texts, kept) = match read(&state, &good).await? {
-            Ok(read) => read,
-            Err(error) => {
-                if watch.unreadable() {
-                    refuse(&state, &error);
-                }
-                continue;
-            }
-        };
-        if kept != kept_before {
-            report_kept(&kept);
-            kept_before = kept;
-        }
-        let Some(texts) = watch.observe(texts, Instant::now()) else {
-            continue;
-        };
-        let result = if good.is_emptied_by(&texts) {
-            Err(emptied())
-        } else {
-            state.reload(&texts)
-        };
-        match result {
-            Ok(()) => {
-                good = texts;
-                state.metrics.reloads_applied.inc();
-                tracing::info!(target: "quartet", "configuration reloaded");
-            }
-            Err(error) => refuse(&state, &error),
-        }
-    }
-}
-
-/// Files are read on a thread of their own: a network file system may block.
-async fn read(
-    state: &Arc<State>,
-    good: &ConfigTexts,
-) -> anyhow::Result<Result<(ConfigTexts, Vec<String>), ConfigError>> {
-    let (state, good) = (Arc::clone(state), good.clone());
-    Ok(tokio::task::spawn_blocking(move || state.sources.read_again(&good)).await?)
-}
-
-fn report_kept(variables: &[String]) {
-    if !variables.is_empty() {
-        tracing::warn!(target: "quartet", variables = variables.join(", "),
-            "secret file is missing or empty; its last value stays in force");
-    }
-}
-
-fn refuse(state: &State, error: &ConfigError) {
-    state.metrics.reloads_refused.inc();
-    tracing::error!(target: "quartet", error = error.to_string(),
-        "configuration refused; the previous one stays in force");
 }
 
 /// Connects to the store of the rate limits in force, again and again.

@@ -179,9 +179,9 @@ impl State {
         let next = Arc::new(next);
         self.snapshot.store(Arc::clone(&next));
         before.forget_removed(&next, &self.metrics);
+        before.retire_limit_store(&next);
         let (old, new) = (&before.config.hash, &next.config.hash);
         self.metrics.set_config_hash(Some(old), new);
-        before.retire_limit_store(&next);
         self.reloaded.notify_one();
         let waiting = self.waiting_for_restart();
         if !waiting.is_empty() {

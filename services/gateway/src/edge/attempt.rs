@@ -1,7 +1,6 @@
 //! The attempts of a request, on both paths: the replica of each, and whether another one follows.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +9,7 @@ use http::{HeaderName, Method};
 use pingora::{ErrorType, proxy::Session};
 use quartet_common::problem::Problem;
 
-use super::{ctx::Ctx, departure::Departure};
+use super::{ctx::Ctx, departure::Departure, slow_try::SlowTry};
 use crate::{
     error,
     request::Headers,
@@ -43,27 +42,6 @@ pub(super) enum NotChosen {
     /// The problem is the response.
     Refused(Box<Problem>),
     ClientGone,
-}
-
-/// What decides, once an attempt has not answered in time, whether it is given up.
-#[derive(Debug)]
-pub(super) struct SlowTry {
-    upstream: Arc<Upstream>,
-    tried: Vec<SocketAddr>,
-    current: SocketAddr,
-}
-
-impl SlowTry {
-    /// Whether another replica is asked now. Takes the retry from the budget.
-    pub(super) fn is_given_up(&self) -> bool {
-        let Self {
-            upstream,
-            tried,
-            current,
-        } = self;
-        upstream.has_other(tried, Some(*current), Other::Healthy)
-            && upstream.retry_budget.withdraw()
-    }
 }
 
 /// Chooses the replica of the next attempt, after a pause if there is to be one. Neither that nor the

@@ -44,16 +44,14 @@ pub(super) fn while_proxying(
         true
     } else if let Some(expired) = slot.and_then(|slot| slot.expired()) {
         let why = match expired {
-            Expired::Attempt => {
-                attempt::after_a_slow_try(ctx, state);
-                "no response within the time-out of an attempt"
-            }
-            Expired::Request => {
-                note_timeout(session, ctx, &ReadTimedout);
-                "no whole response within the time-out of a request"
-            }
+            Expired::Attempt => "no response within the time-out of an attempt",
+            Expired::Request => "no whole response within the time-out of a request",
         };
         error = Error::explain(ReadTimedout, why).into_up();
+        match expired {
+            Expired::Attempt => attempt::after_a_slow_try(ctx, state),
+            Expired::Request => note_timeout(session, ctx, &ReadTimedout),
+        }
         expired == Expired::Attempt
     } else if *error.esource() != ErrorSource::Upstream {
         false

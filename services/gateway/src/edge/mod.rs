@@ -18,6 +18,7 @@
 //!        attempt           which one, and whether another one follows, for the direct path too
 //!        departure         whether the client still waits for it
 //!        try_timeout       the time-outs of one attempt, and of the whole request
+//!        slow_try          whether an attempt is given up then
 //!     4. upstream_request  headers for the replica
 //!     5. request_body      counts the body as it arrives                    -> failure
 //!        mirror            copies 4 and 5 for the mirror of the route
@@ -71,6 +72,7 @@ mod request_head;
 mod response;
 mod response_framing;
 pub(crate) mod server;
+mod slow_try;
 mod socket;
 mod try_timeout;
 mod tunnel;

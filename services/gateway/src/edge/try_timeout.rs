@@ -4,7 +4,7 @@
 //! there. So the socket of an upstream with `try_timeout_ms`, and of a request with
 //! `request_timeout_seconds`, has deadlines of its own, which the request that uses the connection sets
 //! and removes. pingora decides which connection a request gets; to know
-//! it, each connection has a slot, which is the group of its own in pingora's pool. Whether the attempt is
+//! it, each connection has a slot, which is the group of its own in pingora's pool. Whether an attempt is
 //! given up is decided when its time is up: with no retry left, it has all the time that there is.
 
 use std::{
@@ -37,7 +37,7 @@ use tokio::{
 };
 
 use super::{
-    attempt::SlowTry,
+    slow_try::SlowTry,
     tunnel::{connect, set_option},
 };
 
@@ -237,20 +237,21 @@ impl TrySocket {
         ready!(self.sleep.as_mut().poll(cx));
         let mut state = self.slot.state();
         let passed = state.next().filter(|(next, _)| *next <= deadline);
-        state.expired = passed.and_then(|(_, what)| match what {
-            Expired::Attempt => {
-                state.head = None;
-                let slow = state.slow.take();
-                slow.filter(SlowTry::is_given_up).map(|_| what)
-            }
-            Expired::Request => Some(what),
+        let expired = passed.map(|(_, what)| what).filter(|what| {
+            let slow = state.slow.as_ref();
+            *what == Expired::Request || slow.is_some_and(SlowTry::is_given_up)
         });
-        if state.expired.is_none() {
-            // The response has begun meanwhile, or the attempt goes on until the other deadline.
+        if expired.is_none() {
+            if passed.is_some() {
+                // It has all the time that there is.
+                state.head = None;
+            }
+            // Or the response has begun meanwhile.
             drop(state);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        state.expired = expired;
         Poll::Ready(())
     }
 }

@@ -66,11 +66,11 @@ pub(super) struct StoreLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct CapLabel {
-    pub(super) cap: &'static str,
+pub(super) struct ConfigLabel {
+    pub(super) hash: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ConfigLabel {
-    pub(super) hash: Arc<str>,
+pub(super) struct CapLabel {
+    pub(super) cap: &'static str,
 }

@@ -5,26 +5,6 @@ use prometheus_client::metrics::{counter::Counter, family::Family};
 use super::{GatewayMetrics, labels::OutcomeLabel};
 
 impl GatewayMetrics {
-    fn register_config(&self, reloads: Family<OutcomeLabel, Counter>) {
-        let to = &self.http;
-        to.register(
-            "gateway_config_reloads",
-            "Configuration reloads by outcome",
-            reloads,
-        );
-        self.last_reload_applied.set(1);
-        to.register(
-            "gateway_config_last_reload_applied",
-            "Whether the last reload was applied, 1, or refused, 0",
-            self.last_reload_applied.clone(),
-        );
-        to.register(
-            "gateway_config_info",
-            "Always 1; the label is the hash of the configuration in force",
-            self.config_info.clone(),
-        );
-    }
-
     pub(super) fn register_limit_store(&self) {
         let to = &self.http;
         to.register(
@@ -131,6 +111,26 @@ impl GatewayMetrics {
             "gateway_upstream_idle_connections",
             "Idle connections to replicas, of the direct path",
             self.idle_connections.clone(),
+        );
+    }
+
+    fn register_config(&self, reloads: Family<OutcomeLabel, Counter>) {
+        let to = &self.http;
+        to.register(
+            "gateway_config_reloads",
+            "Configuration reloads by outcome",
+            reloads,
+        );
+        self.last_reload_applied.set(1);
+        to.register(
+            "gateway_config_last_reload_applied",
+            "Whether the last reload was applied, 1, or refused, 0",
+            self.last_reload_applied.clone(),
+        );
+        to.register(
+            "gateway_config_info",
+            "Always 1; the label is the hash of the configuration in force",
+            self.config_info.clone(),
         );
     }
 

@@ -4,6 +4,7 @@ mod access;
 mod candidate;
 mod codings;
 mod condition;
+mod forecast;
 mod guards;
 mod lifecycle;
 mod matched;

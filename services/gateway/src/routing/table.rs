@@ -10,8 +10,8 @@ use http::Method;
 
 use super::{
     candidate::{Candidate, Mismatch, Precedence},
+    forecast::Forecast,
     pattern::{HostPattern, PathPattern, Segment},
-    preflight::Forecast,
     route::Route,
 };
 use crate::request::Headers;

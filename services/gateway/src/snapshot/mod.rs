@@ -6,7 +6,6 @@
 //! their addresses and health. Of a changed upstream, addresses and health are carried over.
 
 mod describe;
-mod documents;
 mod notices;
 mod parts;
 
@@ -33,10 +32,6 @@ use crate::{
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
-};
-use documents::documents;
-use parts::{
-    carry_over, carry_over_cache, lookups, mirror, session_check, shared_counter, verifiers,
 };
 
 /// The configuration in force, with what is built from it.
@@ -83,18 +78,18 @@ impl Snapshot {
         shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
         let admin = AdminAccess::build(&config.admin, previous.map(|known| &known.admin))?;
-        let verifiers = verifiers(&config, previous, shared.clock)?;
+        let verifiers = Self::verifiers(&config, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
         let upstreams: Vec<_> = upstreams
-            .map(|upstream| carry_over(upstream, previous))
+            .map(|upstream| Self::carry_over(upstream, previous))
             .collect();
-        let lookups = lookups(&config, &upstreams, previous, shared.metrics);
+        let lookups = Self::lookups(&config, &upstreams, previous, shared.metrics);
         let limits = config.limits.iter();
         let limits: Vec<_> = limits
             .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
             .collect();
-        let shared_counter = shared_counter(&config, previous, shared)?;
-        let sessions = session_check(&config, shared.revocations);
+        let shared_counter = Self::shared_counter(&config, previous, shared)?;
+        let sessions = Self::session_check(&config, shared.revocations);
         let access = AccessParts {
             issuers: &config.issuers,
             verifiers: &verifiers,
@@ -104,9 +99,9 @@ impl Snapshot {
         let caches: Vec<_> = config
             .caches
             .iter()
-            .map(|settings| carry_over_cache(settings, previous))
+            .map(|settings| Self::carry_over_cache(settings, previous))
             .collect();
-        let documents = documents(&config, previous)?;
+        let documents = Self::documents(&config, previous)?;
         let validation = ValidationParts {
             settings: &config.model.validation,
             slots: &documents,
@@ -126,7 +121,13 @@ impl Snapshot {
         };
         let routes = config.routes.routes().iter();
         let chains = routes
-            .map(|route| Chain::new(route, mirror(route, &upstreams, shared.metrics), parts))
+            .map(|route| {
+                Chain::new(
+                    route,
+                    Self::mirror(route, &upstreams, shared.metrics),
+                    parts,
+                )
+            })
             .collect();
         let patterns = config.routes.patterns();
         let series = patterns
@@ -254,11 +255,6 @@ impl Snapshot {
         let mut all = self.config.issuers.iter().zip(&self.verifiers);
         let found = all.find(|(config, _)| *config.name == *issuer);
         found.map(|(_, verifier)| verifier)
-    }
-
-    /// The documents that routes validate against.
-    pub(crate) fn document_slots(&self) -> impl Iterator<Item = &Arc<DocumentSlot>> {
-        self.documents.iter().flatten()
     }
 
     pub(crate) fn header_timeout(&self) -> Duration {

@@ -1,12 +1,13 @@
 //! What operators should know of what a snapshot depends on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use quartet_auth::jwt::JwtVerifier;
 
 use super::Snapshot;
 use crate::{
     config::{IssuerConfig, model::OnFeedError},
+    document::DocumentSlot,
     revocations::Revocations,
     routing::{Auth, Route},
 };
@@ -43,6 +44,11 @@ impl Snapshot {
             })
         });
         notices.collect()
+    }
+
+    /// The documents that routes validate against.
+    pub(crate) fn document_slots(&self) -> impl Iterator<Item = &Arc<DocumentSlot>> {
+        self.documents.iter().flatten()
     }
 
     /// Which documents are missing that routes validate against.

@@ -69,7 +69,7 @@ impl Checks {
         let replicas: Vec<_> = checked
             .flat_map(|(upstream, interval)| {
                 let replicas = upstream.replicas();
-                let replicas = replicas.iter().cloned();
+                let replicas = replicas.to_vec().into_iter();
                 replicas.map(move |replica| (upstream, replica, interval))
             })
             .collect();

@@ -114,9 +114,9 @@ impl Listen {
         })
     }
 
-    /// Whether connections begin with a PROXY header.
+    /// Connections begin with a PROXY header.
     pub(crate) fn proxy_protocol(&self) -> bool {
-        matches!(self, Self::Table(table) if table.proxy_protocol)
+        matches!(self, Self::Table(listener) if listener.proxy_protocol)
     }
 
     /// `None`: as `server.http2` says.

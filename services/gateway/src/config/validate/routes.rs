@@ -35,16 +35,16 @@ pub(super) fn check(
             .values()
             .map(|upstream| upstream.tls || upstream.http2)
             .collect(),
+        speaks_http1: model
+            .upstreams
+            .values()
+            .map(|upstream| upstream.tls || !upstream.http2)
+            .collect(),
         has_http2: model.upstreams.values().map(|it| it.http2).collect(),
         is_documented: model
             .upstreams
             .values()
             .map(|upstream| upstream.openapi.is_some() || upstream.document.is_some())
-            .collect(),
-        speaks_http1: model
-            .upstreams
-            .values()
-            .map(|upstream| upstream.tls || !upstream.http2)
             .collect(),
         limits: indices(&model.limits),
         lookups: indices(&model.lookups),

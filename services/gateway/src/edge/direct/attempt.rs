@@ -19,12 +19,13 @@ use super::{
 use crate::{
     cache::BodyLength,
     edge::{
-        attempt::{self, NotChosen, SlowTry},
+        attempt::{self, NotChosen},
         ctx::Ctx,
         departure::Departure,
         reply,
         response::has_answered,
         response_framing::Framing,
+        slow_try::SlowTry,
     },
     error,
     policy::ReceivedResponse,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::harness::files::{self, PNG};
 use crate::harness::user::{claims, text, token_header};
-use crate::harness::{Client, SdkUser, Stack, User, eventually, sdk};
+use crate::harness::{Client, Options, SdkUser, Stack, User, eventually, sdk};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_uploads_shortens_follows_and_leaves() {
@@ -19,6 +19,56 @@ async fn a_user_uploads_shortens_follows_and_leaves() {
     }
     let stack = Stack::small().await;
     of_a_user(&stack.client()).await;
+}
+
+/// What clients really send is as the documents say, and so is what services answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journey_is_as_the_documents_say() {
+    let routes = [
+        "core",
+        "core_public",
+        "core_documents",
+        "media",
+        "media_documents",
+        "links",
+        "links_graphql",
+        "links_documents",
+        "redirects",
+    ];
+    let blocked = |name| format!("[routes.{name}]\nvalidate = \"block\"\n");
+    let settings = routes.map(blocked).concat() + "[validation]\nresponse_percent = 100\n";
+    let stack = Stack::start(Options::default().gateway(&settings)).await;
+    of_a_user(&stack.client()).await;
+
+    // One request that is not, so that the checks are known to be there.
+    let gateway = stack.client();
+    let body = json!({ "email": 1, "password": "a password of no one" });
+    gateway
+        .post("/v1/core/users", &body)
+        .await
+        .problem(422, "invalid_body");
+    let url = format!("http://{}/metrics", stack.gateway_admin());
+    let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let lines = metrics
+        .lines()
+        .filter(|line| line.starts_with("gateway_validation_"));
+    let counted: Vec<&str> = lines.filter(|line| !line.ends_with(" 0")).collect();
+    let violations: Vec<_> = counted
+        .iter()
+        .filter(|line| line.contains("_violations_total"))
+        .collect();
+    assert_eq!(violations.len(), 1, "{counted:#?}");
+    assert!(
+        violations[0].contains("operation=\"create_user\",field=\"/email\""),
+        "{counted:#?}"
+    );
+    let has = |labels: &str| counted.iter().any(|line| line.contains(labels));
+    for subject in ["request", "response"] {
+        assert!(
+            has(&format!("subject=\"{subject}\",outcome=\"valid\"")),
+            "{counted:#?}"
+        );
+    }
 }
 
 /// The whole journey, through any gateway, by the Rust client; by plain HTTP only what a

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use jsonwebtoken::Algorithm::{self, ES256, EdDSA, HS256};
 
 use super::peers::{Proxy, Setup};
-use super::{CONNECTIONS, GUARDED, PLAIN, USERS};
+use super::{CONNECTIONS, GUARDED, PLAIN, USERS, VALIDATED};
 use crate::bench::Bench;
 use crate::load::Request;
 use crate::report::{Section, Table};
@@ -20,14 +20,16 @@ const PRODUCT: &str = "quartet";
 const OWN: &str = "quartet-gateway, HS256";
 const OWN_PLAIN: &str = "quartet-gateway, plain";
 const GENERAL: &str = "quartet-gateway, HS256, general path";
+const OWN_VALIDATED: &str = "quartet-gateway, HS256, validated";
 const TWO_CORES: &str = "quartet-gateway, HS256, two cores";
 const EMPTY: &str = "empty pingora";
 const NGINX: &str = "nginx, plain";
 /// The rows whose rates are compared in the notes.
-const PAIRS: [(&str, &str); 8] = [
+const PAIRS: [(&str, &str); 9] = [
     (OWN, NGINX),
     (GENERAL, EMPTY),
     (TWO_CORES, OWN),
+    (OWN_VALIDATED, OWN),
     (OWN, "HAProxy, HS256"),
     ("quartet-gateway, EdDSA", "HAProxy, ES256"),
     ("quartet-gateway, EdDSA", OWN_PLAIN),
@@ -79,6 +81,7 @@ fn start_all<'a>(setup: &Setup<'a>) -> anyhow::Result<(Vec<Row<'a>>, Vec<&'stati
     for (name, proxy, algorithm, guarded) in [
         ("quartet-gateway, EdDSA", setup.gateway(EdDSA), EdDSA, true),
         (OWN, setup.gateway(HS256), HS256, true),
+        (OWN_VALIDATED, setup.gateway(HS256), HS256, true),
         (GENERAL, setup.gateway_with(HS256, false, 1), HS256, true),
         (TWO_CORES, setup.gateway_with(HS256, true, 2), HS256, true),
         (OWN_PLAIN, setup.gateway(EdDSA), EdDSA, false),
@@ -110,7 +113,11 @@ fn row<'a>(
     guarded: bool,
 ) -> anyhow::Result<Row<'a>> {
     // The other proxies guard by their configuration.
-    let path = if name == OWN_PLAIN { PLAIN } else { GUARDED };
+    let path = match name {
+        OWN_PLAIN => PLAIN,
+        OWN_VALIDATED => VALIDATED,
+        _ => GUARDED,
+    };
     let token = setup.issuer.tokens(algorithm, 1)?.remove(0);
     let response = Request::get(path, Some(&token)).expect(proxy.port, 200)?;
     let body = &response.body;

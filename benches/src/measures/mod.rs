@@ -31,6 +31,8 @@ const USERS: usize = 64;
 /// A path of the gateway where tokens are verified and requests counted, and one that is only proxied.
 const GUARDED: &str = "/guarded/thing";
 const PLAIN: &str = "/plain/thing";
+/// As guarded, and compared with an OpenAPI document.
+const VALIDATED: &str = "/validated/thing?limit=20&status=open";
 /// All four. The gateway is last: it looks for the others.
 const SERVICES: [&str; 4] = ["core", "media", "links", "gateway"];
 

@@ -242,6 +242,23 @@ pub(crate) fn limits_unavailable() -> Problem {
     Problem::not_now(&common::UNAVAILABLE).detail("the rate limits cannot be checked")
 }
 
+/// 503: there is no OpenAPI document to check the request against, or it cannot be used.
+pub(crate) fn document_unavailable() -> Problem {
+    Problem::not_now(&common::UNAVAILABLE)
+        .detail("the request cannot be checked without the OpenAPI document of the service")
+}
+
+/// 503: the bodies that are being checked take as much memory as they may.
+pub(crate) fn validation_overloaded() -> Problem {
+    Problem::not_now(&common::UNAVAILABLE).detail("too many request bodies are being checked")
+}
+
+/// 400: the body is not JSON.
+pub(crate) fn malformed_json(line: usize, column: usize) -> Problem {
+    let detail = format!("syntax error or early end at line {line} column {column}");
+    Problem::new(&common::MALFORMED_JSON).detail(detail)
+}
+
 /// 502: a replica closed the connection early, or its response is not HTTP.
 pub(crate) fn bad_gateway() -> Problem {
     Problem::new(&BAD_GATEWAY)

@@ -9,6 +9,7 @@ mod admin_access;
 mod background;
 mod cache;
 mod config;
+mod document;
 mod edge;
 mod error;
 mod explain;

@@ -12,7 +12,10 @@ use prometheus_client::{
 };
 use quartet_telemetry::metrics::{Metrics, RequestSeries};
 
-use crate::upstream::{LookupOutcome, MirrorOutcome};
+use crate::{
+    document::CheckCounts,
+    upstream::{LookupOutcome, MirrorOutcome},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabel {
@@ -127,6 +130,7 @@ pub(crate) struct GatewayMetrics {
     cache_requests: Family<CacheOutcomeLabel, Counter>,
     cache_bytes: Family<CacheLabel, Gauge>,
     cache_urls: Family<CacheLabel, Gauge>,
+    pub(crate) validation: CheckCounts,
 }
 
 /// Of the store of the rate limits.
@@ -180,6 +184,7 @@ impl GatewayMetrics {
             cache_requests: Family::default(),
             cache_bytes: Family::default(),
             cache_urls: Family::default(),
+            validation: CheckCounts::new(),
             http,
         };
         for cap in ["total", "client", "proxy_header"] {
@@ -189,6 +194,7 @@ impl GatewayMetrics {
         metrics.register_feed();
         metrics.register_destinations();
         metrics.register_limit_store();
+        metrics.validation.register(&metrics.http);
         metrics
     }
 

@@ -19,14 +19,15 @@ use crate::{
     admin_access::AdminAccess,
     cache::{Cache, CacheSettings},
     config::{Config, IssuerConfig, UpstreamConfig, model::OnFeedError},
+    document::{CompileSettings, DocumentSlot, DocumentSource},
     error,
     metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
-        AccessParts, Chain, ChainParts, ClaimNames, SessionCheck,
+        AccessParts, Chain, ChainParts, ClaimNames, SessionCheck, ValidationParts,
         rate_limit::{LocalCounter, NamedLimit, SharedCounter},
     },
     revocations::Revocations,
-    routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
+    routing::{Auth, MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
     upstream::{AddressLookup, HealthState, Mirror, REFUSALS, Upstream},
 };
 
@@ -47,6 +48,8 @@ pub(crate) struct Snapshot {
     series: Vec<PatternSeries>,
     /// Of the issuers of the configuration, in their order.
     verifiers: Vec<JwtVerifier>,
+    /// By the index of the upstream; `None`: no route validates against its document.
+    documents: Vec<Option<Arc<DocumentSlot>>>,
     /// `None`: each process counts for itself.
     pub(crate) shared_counter: Option<Arc<SharedCounter>>,
 }
@@ -95,6 +98,12 @@ impl Snapshot {
             .iter()
             .map(|settings| carry_over_cache(settings, previous))
             .collect();
+        let documents = documents(&config, previous)?;
+        let validation = ValidationParts {
+            settings: &config.model.validation,
+            slots: &documents,
+            counts: &shared.metrics.validation,
+        };
         let parts = ChainParts {
             access,
             claim_names: claim_names.as_ref(),
@@ -103,6 +112,7 @@ impl Snapshot {
             upstreams: &upstreams,
             lookups: &lookups,
             caches: &caches,
+            validation,
             clock: shared.clock,
             metrics: shared.metrics,
         };
@@ -123,6 +133,7 @@ impl Snapshot {
             caches,
             series,
             verifiers,
+            documents,
             shared_counter,
         };
         snapshot.export(shared.metrics);
@@ -256,15 +267,25 @@ impl Snapshot {
 
     /// Fetches the keys that verify tokens for the first time, so that the first request finds them.
     pub(crate) fn fetch_keys(&self) {
-        for verifier in &self.verifiers {
+        for (_, verifier) in self.needed_issuers() {
             verifier.prefetch_once();
         }
     }
 
+    /// Those that some route accepts: without a route for its tokens, no one misses the keys of an issuer.
+    fn needed_issuers(&self) -> impl Iterator<Item = (&IssuerConfig, &JwtVerifier)> {
+        let routes = self.config.routes.routes();
+        let accepts = |route: &Route, index: &usize| {
+            route.auth != Auth::Public && route.access.issuers.contains(index)
+        };
+        let all = self.config.issuers.iter().zip(&self.verifiers).enumerate();
+        all.filter(move |(index, _)| routes.iter().any(|route| accepts(route, index)))
+            .map(|(_, issuer)| issuer)
+    }
+
     /// What is wrong with the keys that verify tokens. Missing ones are fetched.
     pub(crate) fn key_notices(&self) -> Vec<String> {
-        let all = self.config.issuers.iter().zip(&self.verifiers);
-        let notices = all.flat_map(|(issuer, verifier)| {
+        let notices = self.needed_issuers().flat_map(|(issuer, verifier)| {
             let notices = verifier.notices().into_iter();
             notices.map(|notice| {
                 if issuer.is_default() {
@@ -273,6 +294,21 @@ impl Snapshot {
                     format!("issuer {}: {notice}", issuer.name)
                 }
             })
+        });
+        notices.collect()
+    }
+
+    /// The documents that routes validate against.
+    pub(crate) fn document_slots(&self) -> impl Iterator<Item = &Arc<DocumentSlot>> {
+        self.documents.iter().flatten()
+    }
+
+    /// Which documents are missing that routes validate against.
+    pub(crate) fn document_notices(&self) -> Vec<String> {
+        let missing = self.document_slots().filter(|slot| !slot.is_known());
+        let notices = missing.map(|slot| {
+            let name = &slot.source.upstream;
+            format!("the OpenAPI document of {name} is not known; routes with validate = \"block\" answer 503")
         });
         notices.collect()
     }
@@ -347,6 +383,53 @@ fn carry_over(config: &UpstreamConfig, previous: Option<&Snapshot>) -> Arc<Upstr
         Some(known) if known.config == *config => Arc::clone(known),
         known => Arc::new(Upstream::new(config.clone(), known.map(|known| &**known))),
     }
+}
+
+/// The slots of the upstreams whose documents routes validate against; with the documents in force, while
+/// they come from the same source.
+///
+/// # Errors
+/// When a document of the configuration cannot be used.
+fn documents(
+    config: &Config,
+    previous: Option<&Snapshot>,
+) -> Result<Vec<Option<Arc<DocumentSlot>>>, ConfigError> {
+    let mut wanted = vec![false; config.upstreams.len()];
+    for route in config
+        .routes
+        .routes()
+        .iter()
+        .filter(|it| it.validate.is_on())
+    {
+        if let RouteAction::Proxy(index) = route.action {
+            wanted[index] = true;
+        }
+        let parts = route.split.iter().flat_map(|split| &split.parts);
+        parts.for_each(|(index, _)| wanted[*index] = true);
+    }
+    let slot = |(upstream, is_wanted): (&UpstreamConfig, bool)| {
+        if !is_wanted {
+            return Ok(None);
+        }
+        let source = DocumentSource {
+            upstream: Arc::clone(&upstream.name),
+            path: upstream.openapi.clone(),
+            document: upstream.document.clone(),
+            settings: CompileSettings {
+                formats: config.model.validation.formats.clone(),
+            },
+        };
+        let mut before = previous
+            .iter()
+            .flat_map(|snapshot| snapshot.document_slots());
+        if let Some(known) = before.find(|slot| slot.source == source) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let key = format!("upstreams.{}.document", upstream.name);
+        let slot = DocumentSlot::new(source).map_err(|error| ConfigError::invalid(&key, error))?;
+        Ok(Some(Arc::new(slot)))
+    };
+    config.upstreams.iter().zip(wanted).map(slot).collect()
 }
 
 /// With the responses of the cache of this name before.
@@ -540,6 +623,8 @@ mod tests {
             "respond = { status = 200 }\n",
             "sunset_on = \"2026-01-01\"\n",
             "upgrade = true\n",
+            "validate = \"block\"\n",
+            "document = '{\"openapi\": \"3.1.0\", \"paths\": {}}'\n",
             "priority = -5\n",
             "host = \"a:1\"\n",
             "openapi = \"/o\"\n",

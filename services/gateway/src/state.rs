@@ -1,6 +1,10 @@
 //! Shared by every thread: the snapshot in force, and what outlives it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use quartet_common::{
@@ -26,6 +30,10 @@ use crate::{
     snapshot::{Snapshot, SnapshotContext},
     upstream::Pool,
 };
+
+/// A new process is not ready without the documents that its routes validate against; after this time, it
+/// is: a service that is away must not keep the gateway from serving the others.
+const DOCUMENTS_WAIT: Duration = Duration::from_secs(10);
 
 /// The state of the process.
 #[derive(Debug)]
@@ -83,26 +91,11 @@ impl State {
         };
         let snapshot = Snapshot::build(config, None, shared)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        let (current, verifying) = (Arc::clone(&snapshot), Arc::clone(&snapshot));
-        let counting = Arc::clone(&snapshot);
         let (following, feed) = (Arc::clone(&snapshot), Arc::clone(&revocations));
         let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
         let monitor = jobs.monitor();
         let pulse = Pulse::new();
-        let heard = Arc::clone(&pulse);
-        let readiness = Readiness::new()
-            .check("public_threads", move || {
-                let result = heard.check();
-                async move { result }
-            })
-            .check("upstreams", move || {
-                let result = current.load().check_ready();
-                async move { result }
-            })
-            .notice("keys", move || verifying.load().key_notices())
-            .notice("rate_limit_store", move || {
-                counting.load().limit_store_notices()
-            })
+        let readiness = readiness(&snapshot, &pulse)
             .notice("revocations", move || following.load().feed_notices(&feed))
             .notice("jobs", move || monitor.notices());
         metrics.set_config_hash(None, &snapshot.load().config.hash);
@@ -197,4 +190,35 @@ impl State {
         }
         Ok(changed)
     }
+}
+
+/// What the configuration in force, and the threads, say about it.
+fn readiness(snapshot: &Arc<ArcSwap<Snapshot>>, pulse: &Arc<Pulse>) -> Readiness {
+    let of_snapshot = || Arc::clone(snapshot);
+    let (current, verifying, counting) = (of_snapshot(), of_snapshot(), of_snapshot());
+    let (documenting, noticing) = (of_snapshot(), of_snapshot());
+    let (heard, began) = (Arc::clone(pulse), Instant::now());
+    Readiness::new()
+        .check("public_threads", move || {
+            let result = heard.check();
+            async move { result }
+        })
+        .check("upstreams", move || {
+            let result = current.load().check_ready();
+            async move { result }
+        })
+        .check("documents", move || {
+            let is_new = began.elapsed() < DOCUMENTS_WAIT;
+            let missing = if is_new {
+                documenting.load().document_notices()
+            } else {
+                Vec::new()
+            };
+            async move { missing.into_iter().next().map_or(Ok(()), Err) }
+        })
+        .notice("documents", move || noticing.load().document_notices())
+        .notice("keys", move || verifying.load().key_notices())
+        .notice("rate_limit_store", move || {
+            counting.load().limit_store_notices()
+        })
 }

@@ -147,7 +147,7 @@ fn jwk(key: &Ed25519KeyPair) -> Value {
     json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k" })
 }
 
-/// RFC 8725, 2 and 3: keys that the token brings along or points to have no effect, whoever has signed it,
+/// RFC 8725, 2 and 3: keys that the token brings along or points to have no effect, with any signature,
 /// and a header that does not say what it is, or demands something unknown, is refused.
 #[tokio::test]
 async fn headers_of_a_token_choose_no_key() {

@@ -44,6 +44,8 @@ pub struct AccessLine<'a> {
     pub db_statements: Option<u32>,
     /// Spent in them.
     pub db_duration: Option<Duration>,
+    /// How the request, or the response, differs from the OpenAPI document.
+    pub violation: Option<&'a str>,
     /// Of the problem.
     pub code: Option<&'a str>,
     pub error: Option<&'a str>,
@@ -73,6 +75,7 @@ impl Default for AccessLine<'_> {
             bytes: None,
             db_statements: None,
             db_duration: None,
+            violation: None,
             code: None,
             error: None,
         }
@@ -134,6 +137,7 @@ impl AccessLine<'_> {
         if let Some(duration) = self.db_duration {
             line.milliseconds("db_ms", duration);
         }
+        line.optional_text("violation", self.violation);
         line.optional_text("code", self.code);
         line.optional_text("error", self.error);
         line
@@ -170,6 +174,7 @@ mod tests {
             bytes: Some(17),
             db_statements: Some(3),
             db_duration: Some(Duration::from_micros(2500)),
+            violation: Some("request query.limit too_large"),
             code: Some("upstream_failed"),
             error: Some("connection reset"),
             ..AccessLine::default()
@@ -187,6 +192,7 @@ mod tests {
                 r#""client_id":"cli","operation":"query","operation_name":"Mine","#,
                 r#""client":"192.0.2.7","#,
                 r#""upstream":"10.0.0.1:8082","upstream_ms":1.0,"retries":2,"bytes":17,"db_statements":3,"db_ms":2.5,"#,
+                r#""violation":"request query.limit too_large","#,
                 r#""code":"upstream_failed","error":"connection reset"}"#,
                 "\n"
             )

@@ -40,6 +40,8 @@ const FEED_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(250),
     max: Duration::from_secs(2),
 };
+/// How often a document is looked for that is missing.
+const DOCUMENT_CHECK: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Starts the jobs on the current runtime. The result is notified after each round of discovery.
@@ -54,6 +56,11 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
     runner.start(Job::continuous("health_checks", FILE_CHECK, move |run| {
         check_replicas(Arc::clone(&checked), run)
     }));
+    let documented = Arc::clone(state);
+    let documents = Job::continuous("documents", DOCUMENT_CHECK, move |run| {
+        keep_documents(Arc::clone(&documented), run)
+    });
+    runner.start(documents);
     let counting = Arc::clone(state);
     runner.start(Job::continuous("limit_store", STORE_CHECK, move |run| {
         keep_limit_store(Arc::clone(&counting), run)
@@ -123,6 +130,18 @@ async fn check_replicas(state: Arc<State>, run: Run) -> anyhow::Result<()> {
             FILE_CHECK
         };
         sleep(pause).await;
+    }
+}
+
+/// Keeps the documents in force that routes validate against.
+async fn keep_documents(state: Arc<State>, run: Run) -> anyhow::Result<()> {
+    loop {
+        run.succeeded();
+        let snapshot = state.snapshot();
+        state.documents.keep_in_force(&snapshot).await;
+        let is_known = snapshot.document_notices().is_empty();
+        drop(snapshot);
+        sleep(if is_known { FILE_CHECK } else { DOCUMENT_CHECK }).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
+use serde_json::Value;
 
 use super::model::{CircuitBreaker, OutlierDetection};
 use crate::routing::RetryOn;
@@ -46,6 +47,8 @@ pub(crate) struct UpstreamConfig {
     /// On a connection with HTTP/2.
     pub(crate) max_http2_streams: usize,
     pub(crate) openapi: Option<String>,
+    /// The OpenAPI document, if it is not fetched.
+    pub(crate) document: Option<Arc<Value>>,
 }
 
 /// Which replica a request is sent to first.
@@ -190,6 +193,7 @@ impl UpstreamConfig {
             http2: false,
             max_http2_streams: 1,
             openapi: None,
+            document: None,
         }
     }
 }

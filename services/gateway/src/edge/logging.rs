@@ -76,6 +76,7 @@ pub(super) fn record(done: CompletedRequest<'_>, ctx: &mut Ctx, state: &State) {
         retries: Some(ctx.attempts.retries).filter(|&retries| retries > 0),
         bytes: Some(done.bytes),
         cache: ctx.policy.cache_outcome(),
+        violation: ctx.policy.violation.as_deref(),
         code: ctx.problem.as_ref().map(|problem| problem.code),
         error: cause,
         ..AccessLine::default()

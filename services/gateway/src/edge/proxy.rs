@@ -159,6 +159,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         peer::check_deadline(ctx)?;
+        response::check_body(body.as_ref(), end_of_stream, ctx);
         response::encode(body, end_of_stream, ctx)?;
         response::body_received(body.as_ref(), end_of_stream, ctx);
         Ok(None)
@@ -210,6 +211,7 @@ impl ProxyHttp for Edge {
         // With another response in its place, the client has a whole one.
         let logged = error.filter(|error| *error.etype() != response::REPLACED);
         if error.is_none() {
+            response::check_body(None, true, ctx);
             response::body_received(None, true, ctx);
         }
         if !ctx.refreshes {

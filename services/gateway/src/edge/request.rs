@@ -9,7 +9,7 @@ use quartet_common::problem::Problem;
 use super::{
     ctx::{Ctx, ReceivedHead},
     refresh::Refresher,
-    reply,
+    reply, request_body,
 };
 use crate::{
     pages::{self, deep_health},
@@ -62,6 +62,10 @@ pub(super) async fn filter(
     match route.action {
         RouteAction::Proxy(_) | RouteAction::Choose => {
             begin(session, ctx);
+            if let Some(answer) = request_body::read_ahead(session, ctx).await? {
+                reply::answer(session, ctx, *answer, state).await?;
+                return Ok(true);
+            }
             Ok(false)
         }
         // The route's chain has answered; without an upstream, nothing else can.

@@ -60,6 +60,10 @@ pub(super) fn head_received(
     }
     has_answered(ctx, status, Instant::now());
     answer_grpc_web(session, response, ctx);
+    if ctx.policy.checks_response() {
+        ctx.policy
+            .check_response_head(response.status, &response.headers);
+    }
     if ctx.policy.has_cache() || ctx.route().is_some_and(|route| route.compression.is_some()) {
         show(session, response, ctx)?;
     }
@@ -128,6 +132,19 @@ fn compress(session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> 
         let _ = response.insert_header(header::TRANSFER_ENCODING, "chunked");
     }
     encodes
+}
+
+/// Compares a part of the body with the document, before it is encoded; `end`: the last one.
+pub(super) fn check_body(part: Option<&Bytes>, end: bool, ctx: &mut Ctx) {
+    if !ctx.policy.checks_response() {
+        return;
+    }
+    if let Some(part) = part {
+        ctx.policy.check_response_part(part);
+    }
+    if end {
+        ctx.policy.check_response_end();
+    }
 }
 
 /// Encodes a part of the body; `end`: the last one.

@@ -82,7 +82,7 @@ fn edit(session: &Session, version: Version, headers: &mut HeaderMap, ctx: &Ctx)
         join_cookies(headers);
     }
     // The length of what is decoded is not known yet. HTTP/2 marks the end of every body.
-    if ctx.policy.decoder.is_some()
+    if ctx.policy.decodes()
         && headers.remove(header::CONTENT_LENGTH).is_some()
         && version != Version::HTTP_2
     {

@@ -18,8 +18,9 @@
 //! 11. `edits`: the route's changes to headers of request and response
 //! 12. `split` or `lookup`: the upstream, of a route with several
 //! 13. `mirror`: does another upstream get a copy
-//! 14. `redirect` or `respond`, of a route that has no upstream
-//! 15. `invalidation`: what an unsafe request makes invalid, and `cache`: a stored response. It is
+//! 14. `validation`: is the request as the OpenAPI document of the upstream says
+//! 15. `redirect` or `respond`, of a route that has no upstream
+//! 16. `invalidation`: what an unsafe request makes invalid, and `cache`: a stored response. It is
 //!     the upstream's, so that what the steps before add to a response is of this request.
 //!
 //! A step that a route does not need does not exist for it. Most steps decide at once; only one that
@@ -52,6 +53,7 @@ use super::{
     respond::Respond,
     split::Split,
     upgrade::Upgrade,
+    validation::{Validation, ValidationParts},
 };
 use crate::{
     cache::Cache,
@@ -72,6 +74,7 @@ pub(crate) struct ChainParts<'p> {
     pub(crate) upstreams: &'p [Arc<Upstream>],
     pub(crate) lookups: &'p [Arc<AddressLookup>],
     pub(crate) caches: &'p [Arc<Cache>],
+    pub(crate) validation: ValidationParts<'p>,
     pub(crate) clock: &'p Clock,
     pub(crate) metrics: &'p GatewayMetrics,
 }
@@ -104,6 +107,7 @@ pub(super) enum Step {
     Split(Split),
     Lookup(Lookup),
     Mirroring(Mirroring),
+    Validation(Validation),
     Redirect(Redirect),
     Respond(Respond),
     Cache(ResponseCache),
@@ -147,6 +151,8 @@ impl Chain {
             steps.push(Step::HeaderEdits(HeaderEdits::new(route)));
         }
         steps.extend(destination(route, mirror, &parts));
+        let validation = Validation::new(route, parts.validation);
+        steps.extend(validation.map(Step::Validation));
         if let Some(location) = &route.redirect {
             steps.push(Step::Redirect(Redirect::new(
                 location.clone(),
@@ -230,6 +236,7 @@ impl Chain {
                 | Step::Refusal
                 | Step::Lookup(_)
                 | Step::Mirroring(_)
+                | Step::Validation(_)
                 | Step::Redirect(_)
                 | Step::Respond(_)
                 | Step::Invalidation(_) => {}
@@ -275,6 +282,7 @@ impl Step {
                 policy.on_request(facts, context);
                 Verdict::Now(Flow::Continue)
             }
+            Self::Validation(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::Redirect(policy) => Verdict::Now(policy.on_request(facts)),
             Self::Respond(policy) => Verdict::Now(policy.on_request()),
             Self::Cache(policy) => policy.on_request(facts, context),

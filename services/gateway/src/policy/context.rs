@@ -8,7 +8,7 @@ use quartet_auth::jwt::Claims;
 pub(super) use super::flow::{Edit, Flow, ResponseHead, Verdict};
 use super::{
     access_end::AccessSpan, compression::Encoder, decoder::Decoder, fetch::CacheAccess,
-    grpc_web::GrpcWeb,
+    grpc_web::GrpcWeb, validated::Validated,
 };
 use crate::{
     reply::GatewayResponse,
@@ -51,6 +51,10 @@ pub(crate) struct PolicyContext {
     pub(crate) grpc_web: Option<Box<GrpcWeb>>,
     /// What is to become of the response.
     pub(super) cache: Option<CacheAccess>,
+    /// What is still to be compared with the OpenAPI document.
+    pub(super) validated: Option<Box<Validated>>,
+    /// The first difference from it, for the log.
+    pub(crate) violation: Option<Box<str>>,
 }
 
 impl PolicyContext {
@@ -69,6 +73,12 @@ impl PolicyContext {
         self.deferred.take().map_or(Flow::Continue, Flow::Reply)
     }
 
+    /// The upstream gets a request body of another length than the client has sent.
+    pub(crate) fn decodes(&self) -> bool {
+        let call = self.grpc_web.as_ref();
+        self.decoder.is_some() || call.is_some_and(|call| call.decodes())
+    }
+
     /// The body is sent, and counted, again.
     pub(crate) fn restart_body(&mut self) {
         self.body_bytes = 0;
@@ -78,6 +88,7 @@ impl PolicyContext {
         if let Some(call) = &mut self.grpc_web {
             call.restart();
         }
+        self.restart_checked_body();
     }
 }
 

@@ -108,6 +108,7 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
                 "percent": rule.map(|rule| rule.percent),
             })
         }
+        Step::Validation(_) => json!({ "validate": route.validate }),
         Step::Redirect(_) => json!({
             "redirect": route.redirect.as_ref().map(ToString::to_string),
             "redirect_status": route.redirect_status.map(|status| status.as_u16()),

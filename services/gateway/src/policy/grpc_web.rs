@@ -44,9 +44,6 @@ pub(super) fn on_request(facts: &RequestFacts<'_>, context: &mut PolicyContext) 
         Edit::Set(header::CONTENT_TYPE, grpc),
         Edit::Set(header::TE, TRAILERS_ACCEPTED.clone()),
     ]);
-    if is_text {
-        context.edits.push(Edit::Remove(header::CONTENT_LENGTH));
-    }
     context.grpc_web = Some(Box::new(GrpcWeb {
         is_text,
         rest: Vec::new(),
@@ -75,6 +72,11 @@ fn grpc_of(kind: &[u8]) -> Option<(bool, HeaderValue)> {
 }
 
 impl GrpcWeb {
+    /// The request body gets another length.
+    pub(super) fn decodes(&self) -> bool {
+        self.is_text
+    }
+
     /// The body is sent again.
     pub(super) fn restart(&mut self) {
         self.rest.clear();

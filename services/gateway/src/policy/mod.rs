@@ -8,6 +8,7 @@
 mod access_end;
 mod auth;
 mod body_limit;
+mod buffered;
 mod cache;
 mod caching;
 mod chain;
@@ -38,6 +39,8 @@ mod security_headers;
 mod shares;
 mod split;
 mod upgrade;
+mod validated;
+mod validation;
 
 pub(crate) use access_end::AccessEnd;
 pub(crate) use auth::{AccessParts, SessionCheck};
@@ -46,3 +49,4 @@ pub(crate) use claim_headers::ClaimNames;
 pub(crate) use context::PolicyContext;
 pub(crate) use fetch::{ReceivedResponse, body_length};
 pub(crate) use flow::{Edit, Flow, ResponseHead};
+pub(crate) use validation::ValidationParts;

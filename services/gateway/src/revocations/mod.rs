@@ -32,7 +32,7 @@ pub(crate) struct Revocations {
     read_at: AtomicU64,
     /// Replaced as a whole, so that a look-up never waits.
     sessions: ArcSwap<Sessions>,
-    open: OpenSessions,
+    open: Arc<OpenSessions>,
 }
 
 /// There are more sessions than may be remembered.
@@ -50,7 +50,7 @@ impl Revocations {
             started: Instant::now(),
             read_at: AtomicU64::new(NEVER),
             sessions: ArcSwap::default(),
-            open: OpenSessions::default(),
+            open: Arc::default(),
         })
     }
 
@@ -59,8 +59,13 @@ impl Revocations {
     }
 
     /// Ready when the session has ended.
-    pub(crate) fn session_end(self: &Arc<Self>, session: &str) -> SessionEnd {
-        SessionEnd::of(self, session)
+    pub(crate) fn session_end(&self, session: &str) -> SessionEnd {
+        let end = self.open.note(session);
+        if self.is_revoked(session) {
+            // The news came before it was noted.
+            self.open.end([session].into_iter());
+        }
+        end
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -116,6 +121,7 @@ impl Revocations {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use futures_util::FutureExt as _;
 
     use super::*;
 
@@ -142,5 +148,28 @@ mod tests {
         assert!(revocations.is_older_than(Duration::MAX));
         revocations.note_end();
         assert!(!revocations.is_older_than(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn what_is_open_learns_of_the_end_of_its_session_alone() {
+        let clock = Clock::system();
+        let revocations = Revocations::new(clock.clone());
+        let until = clock.now().timestamp() + 60;
+        let mut first = revocations.session_end("ses_a");
+        let mut second = revocations.session_end("ses_a");
+        let mut other = revocations.session_end("ses_b");
+        for end in [&mut first, &mut second, &mut other] {
+            assert!(end.now_or_never().is_none());
+        }
+        revocations.add(vec![("ses_a".into(), until)], 9).unwrap();
+        assert!((&mut first).now_or_never().is_some());
+        assert!((&mut second).now_or_never().is_some());
+        assert!((&mut other).now_or_never().is_none());
+        // One that comes too late knows it at once.
+        assert!(revocations.session_end("ses_a").now_or_never().is_some());
+        drop((first, second));
+        assert_eq!(revocations.open.lock().len(), 1);
+        drop(other);
+        assert!(revocations.open.lock().is_empty());
     }
 }

@@ -16,6 +16,7 @@ mod select;
 mod split;
 mod table;
 mod template;
+mod validation;
 
 pub(crate) use access::{
     Access, ClaimHeader, CookieForward, RequiredClaim, TokenCookie, TokenSource,
@@ -40,3 +41,4 @@ pub(crate) use select::Unroutable;
 pub(crate) use split::{Split, Sticky};
 pub(crate) use table::RouteTable;
 pub(crate) use template::Template;
+pub(crate) use validation::ValidationMode;

@@ -18,6 +18,7 @@ use super::{
     rewrite::Rewrite,
     split::Split,
     template::Template,
+    validation::ValidationMode,
 };
 
 /// A validated route of the configuration.
@@ -61,6 +62,8 @@ pub(crate) struct Route {
     pub(crate) request_decompression: RequestDecompression,
     /// Calls with gRPC-web become calls with gRPC.
     pub(crate) grpc_web: bool,
+    /// What becomes of requests that are not as the OpenAPI document says.
+    pub(crate) validate: ValidationMode,
     /// Index into the configuration's caches.
     pub(crate) cache: Option<usize>,
     /// What is changed of the headers of the request, in this order.

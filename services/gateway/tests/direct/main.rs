@@ -78,6 +78,12 @@ mod support;
 mod tls;
 #[path = "../it/upstream_responses.rs"]
 mod upstream_responses;
+#[path = "../it/validation.rs"]
+mod validation;
+#[path = "../it/validation_bodies.rs"]
+mod validation_bodies;
+#[path = "../it/validation_documents.rs"]
+mod validation_documents;
 
 /// They start no gateway, or one for each path, or use what the direct path does not know.
 const ONCE: [&str; 9] = [

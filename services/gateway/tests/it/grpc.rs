@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Gateway, client, problem, route};
+use crate::support::{Gateway, client, route};
 
 /// An upstream with HTTP/2 alone: echoes each part of a body, and then sends trailers.
 struct Service {
@@ -109,6 +109,47 @@ async fn http2_with_prior_knowledge_carries_streams_and_trailers() {
     assert_eq!(response.status(), 200);
 }
 
+/// Status, media type and body of the response.
+type Answer = (u16, String, Vec<u8>);
+
+async fn over_http1(gateway: &Gateway, path: &str, kind: &str, body: Vec<u8>) -> Answer {
+    let request = client()
+        .post(gateway.url(path))
+        .header("content-type", kind);
+    let response = request.body(body).send().await.unwrap();
+    let kind = response.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let status = response.status().as_u16();
+    (status, kind, response.bytes().await.unwrap().to_vec())
+}
+
+async fn over_http2(gateway: &Gateway, path: &str, kind: &str, body: Vec<u8>) -> Answer {
+    let stream = TcpStream::connect(gateway.public).await.unwrap();
+    let (send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post(format!("http://gateway.test{path}"))
+        .header("content-type", kind)
+        .header("content-length", body.len())
+        .body(())
+        .unwrap();
+    let mut send = send.ready().await.unwrap();
+    let (response, mut stream) = send.send_request(request, false).unwrap();
+    stream.send_data(body.into(), true).unwrap();
+    let response = response.await.unwrap();
+    let kind = response.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let status = response.status().as_u16();
+    let (mut received, mut parts) = (Vec::new(), response.into_body());
+    while let Some(part) = parts.data().await {
+        received.extend_from_slice(&part.unwrap());
+    }
+    (status, kind, received)
+}
+
 /// What browsers send: a frame of a message, in binary or base64.
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_web_becomes_grpc() {
@@ -118,41 +159,54 @@ async fn grpc_web_becomes_grpc() {
     let gateway = Gateway::start(&format!("{settings}\n{web}")).await;
     let message = b"\0\0\0\0\x05hello".to_vec();
     let expected = [&message[..], b"\x80\0\0\0\x10grpc-status: 0\r\n"].concat();
-    let http2 = reqwest::Client::builder()
-        .http2_prior_knowledge()
-        .no_proxy()
-        .build()
-        .unwrap();
-    for client in [client(), http2] {
-        let call = |path: &str, kind: &'static str, body: Vec<u8>| {
-            let request = client.post(gateway.url(path)).header("content-type", kind);
-            request.body(body).send()
+    for http2 in [false, true] {
+        let call = async |path: &str, kind: &str, body: &[u8]| {
+            if http2 {
+                over_http2(&gateway, path, kind, body.to_vec()).await
+            } else {
+                over_http1(&gateway, path, kind, body.to_vec()).await
+            }
         };
-        let response = call("/web/x", "application/grpc-web+proto", message.clone());
-        let response = response.await.unwrap();
-        assert_eq!(response.headers()["content-type"], "application/grpc-web");
-        assert_eq!(response.bytes().await.unwrap(), expected);
+        let (status, kind, body) = call("/web/x", "application/grpc-web+proto", &message).await;
+        assert_eq!((status, &*kind), (200, "application/grpc-web"));
+        assert_eq!(body, expected);
 
-        let text = STANDARD.encode(&message).into_bytes();
-        let response = call("/web/x", "application/grpc-web-text", text)
-            .await
-            .unwrap();
-        let kind = &response.headers()["content-type"];
-        assert_eq!(kind, "application/grpc-web-text");
+        let text = STANDARD.encode(&message);
+        let answer = call("/web/x", "application/grpc-web-text", text.as_bytes()).await;
+        assert_eq!((answer.0, &*answer.1), (200, "application/grpc-web-text"));
         // Each part has its own padding.
-        let body = response.bytes().await.unwrap();
-        let parts = body.chunks(4).map(|group| STANDARD.decode(group).unwrap());
+        let parts = answer.2.chunks(4);
+        let parts = parts.map(|group| STANDARD.decode(group).unwrap());
         assert_eq!(parts.collect::<Vec<_>>().concat(), expected);
 
-        let broken = call("/web/x", "application/grpc-web-text", b"!!!!".to_vec());
-        problem(broken.await.unwrap(), 400, "malformed_request").await;
+        let broken = call("/web/x", "application/grpc-web-text", b"!!!!").await;
+        let body = String::from_utf8(broken.2).unwrap();
+        assert_eq!(broken.0, 400, "{body}");
+        assert!(body.contains("malformed_request"), "{body}");
         // Without the setting, and of another type, nothing is changed.
         for (path, kind) in [("/x", "application/grpc-web"), ("/web/x", "text/plain")] {
-            let response = call(path, kind, message.clone()).await.unwrap();
-            assert_eq!(response.headers()["content-type"], "application/grpc");
-            assert_eq!(response.bytes().await.unwrap(), message);
+            let answer = call(path, kind, &message).await;
+            assert_eq!(
+                answer,
+                (200, "application/grpc".to_owned(), message.clone())
+            );
         }
     }
+}
+
+/// A connection with HTTP/2 is shared: frames that wait on it are no reason to refuse a call.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_on_a_shared_connection_do_not_fail() {
+    let service = service().await;
+    let gateway = Gateway::start(&settings(service.address, "")).await;
+    let calls = (0..32).map(|_| async {
+        for _ in 0..20 {
+            let (status, _, body) =
+                over_http2(&gateway, "/x", "application/grpc", b"x".to_vec()).await;
+            assert_eq!((status, &*body), (200, &b"x"[..]));
+        }
+    });
+    futures_util::future::join_all(calls).await;
 }
 
 /// A Python that has grpcio.

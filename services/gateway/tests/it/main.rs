@@ -48,3 +48,6 @@ mod streams;
 mod support;
 mod tls;
 mod upstream_responses;
+mod validation;
+mod validation_bodies;
+mod validation_documents;

@@ -55,6 +55,7 @@ ${more}`)
     child.kill()
     fs.rmSync(directory, { recursive: true, force: true })
   }
+  process.once('exit', stop)
   await listening(listen, child).catch(error => { stop(); throw error })
   return { port: listen, directory, stop }
 }

@@ -10,7 +10,7 @@ from conftest import needs
 
 pytestmark = needs("slowhttptest", "slowhttptest")
 
-# Each goes on for as long as it can; the gateway's time-outs are of 2 s.
+# Each continues for as long as it can; the time-outs of the gateway are 2 s.
 MODES = {
     "heads": ["-H", "-i", "1", "-x", "24"],
     "bodies": ["-B", "-i", "5", "-s", "8192", "-x", "10"],

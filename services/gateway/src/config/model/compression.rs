@@ -8,7 +8,7 @@ use crate::routing::Coding;
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(
     untagged,
-    expecting = "must be true, false, or a table with `min_size_bytes`, `content_types`, `algorithms` or `level`"
+    expecting = "must be true, false, or a table with `min_size_bytes`, `content_types`, `algorithms` (zstd, br and gzip) or `level`"
 )]
 pub(crate) enum Compress {
     Switch(bool),

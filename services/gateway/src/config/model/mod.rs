@@ -17,6 +17,7 @@ mod server;
 mod split;
 mod token_place;
 mod upstreams;
+mod validation;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -42,6 +43,7 @@ pub(crate) use server::{ClientHeader, Listen, Server};
 pub(crate) use split::Sticky;
 pub(crate) use token_place::TokenPlace;
 pub(crate) use upstreams::{Address, Balance, PrivateKey, Upstream};
+pub(crate) use validation::{UnknownOperations, Validation};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +55,7 @@ pub(crate) struct Model {
     pub(crate) admin: Admin,
     pub(crate) discovery: Discovery,
     pub(crate) documents: Documents,
+    pub(crate) validation: Validation,
     pub(crate) jwt: Issuer,
     pub(crate) revocations: Revocations,
     pub(crate) telemetry: Telemetry,

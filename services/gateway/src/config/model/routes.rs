@@ -14,7 +14,9 @@ use super::{
     mirror::Mirror,
     split::{SplitPart, Sticky},
 };
-use crate::routing::{AfterSunset, Auth, GatewayPage, OnStoreError, RequestDecompression, RetryOn};
+use crate::routing::{
+    AfterSunset, Auth, GatewayPage, OnStoreError, RequestDecompression, RetryOn, ValidationMode,
+};
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -99,6 +101,7 @@ pub(crate) struct Route {
     pub(crate) request_decompression: RequestDecompression,
     #[serde(default)]
     pub(crate) grpc_web: bool,
+    pub(crate) validate: ValidationMode,
     #[serde(default, deserialize_with = "empty_as_none")]
     pub(crate) cache: Option<String>,
     #[serde(default)]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(crate) struct SplitPart {
     pub(crate) upstream: String,
-    pub(crate) weight: u32,
+    pub(crate) weight: u64,
 }
 
 /// `"client_hash"`, or a table with the name of a cookie.

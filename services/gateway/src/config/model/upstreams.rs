@@ -72,6 +72,8 @@ pub(crate) struct Upstream {
     pub(crate) max_http2_streams: usize,
     #[serde(default)]
     pub(crate) openapi: Option<String>,
+    #[serde(default, deserialize_with = "empty_as_none")]
+    pub(crate) document: Option<String>,
 }
 
 /// A private key in PEM. It is never printed.

@@ -66,8 +66,7 @@ pub(super) fn is_general(
 pub(super) fn check_grpc_web(
     key: &str,
     route: &model::Route,
-    action: Option<RouteAction>,
-    split: Option<&Split>,
+    (action, split): (Option<RouteAction>, Option<&Split>),
     references: &References<'_>,
     checker: &mut Checker,
 ) {

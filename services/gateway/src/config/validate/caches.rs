@@ -13,6 +13,7 @@ use crate::{
 
 /// A year; longer times have no meaning (RFC 9111, 1.2.2).
 const YEAR_SECONDS: u64 = 365 * DAY_SECONDS;
+const MIN_BYTES: u64 = 1 << 16;
 /// Headers or cookies of one list.
 const MAX_NAMES: usize = 16;
 
@@ -52,11 +53,14 @@ pub(super) fn check(name: &str, cache: &Cache, checker: &mut Checker) -> Option<
 }
 
 fn check_numbers(key: &str, cache: &Cache, checker: &mut Checker) {
-    let largest = cache.max_bytes.min(1 << 30);
+    // Below its own bound, the error about max_bytes is enough.
+    let is_bound = cache.max_bytes >= MIN_BYTES;
+    let largest = if is_bound { cache.max_bytes } else { u64::MAX };
+    let largest = largest.min(1 << 30);
     checker.ranges(
         key,
         &[
-            ("max_bytes", cache.max_bytes, 1 << 16, 1 << 40),
+            ("max_bytes", cache.max_bytes, MIN_BYTES, 1 << 40),
             ("max_object_bytes", cache.max_object_bytes, 1024, largest),
             ("max_variants", cache.max_variants, 1, 1_000),
             ("ttl_seconds", cache.ttl_seconds, 0, YEAR_SECONDS),

@@ -11,7 +11,11 @@ pub(super) struct Checker(Violations);
 
 impl Checker {
     pub(super) fn error(&mut self, key: impl Into<String>, message: impl Into<String>) {
-        self.0.push((key.into(), message.into()));
+        let violation = (key.into(), message.into());
+        // What the defaults say is checked for each route that has them.
+        if !self.0.contains(&violation) {
+            self.0.push(violation);
+        }
     }
 
     /// The value, unless it is invalid.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     checker::{Checker, DAY_SECONDS},
-    values::{check_list, parse_method},
+    values::{check_list, parse_method, unknown},
 };
 use crate::{
     config::model,
@@ -97,7 +97,7 @@ impl<'m> GuardTables<'m> {
             return Some(None);
         }
         let Some(known) = self.cors.get(name.as_str()) else {
-            checker.error(key, format!("there is no cors `{name}`"));
+            checker.error(key, unknown("cors", name, self.cors.keys().copied()));
             return None;
         };
         known.clone().map(Some)

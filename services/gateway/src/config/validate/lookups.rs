@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use super::{
     checker::{Checker, DAY_SECONDS},
     upstreams,
-    values::{indices, resolve},
+    values::{indices, resolve, unknown},
 };
 use crate::{
     config::{
@@ -241,7 +241,7 @@ pub(super) fn check_route(
         checker.error(&*key, "cannot be combined with `raw_path`");
     }
     let index = known.get(&*lookup.name).copied();
-    let index = index.ok_or_else(|| format!("there is no lookup `{}`", lookup.name));
+    let index = index.ok_or_else(|| unknown("lookup", &lookup.name, known.keys().copied()));
     let index = checker.ok(&format!("{key}.name"), index)?;
     Some(Some((index, segment.clone())))
 }

@@ -24,6 +24,7 @@ mod routes;
 mod server;
 mod split;
 mod upstreams;
+mod validation;
 mod values;
 
 use quartet_common::{
@@ -46,6 +47,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
     server::check(&model.server, &mut checker);
     let admin = admin::check(&model, &mut checker);
     check_background(&model, &mut checker);
+    validation::check(&model.validation, &mut checker);
     health::check(&model, &mut checker);
     routes::check_timeouts("defaults", &model.defaults, &mut checker);
     let upstreams = model

@@ -11,6 +11,8 @@ pub(super) struct References<'a> {
     /// By the index of the upstream: TLS or HTTP/2, which the direct path does not know, nor do handshakes of `WebSocket`s.
     pub(super) is_general: Vec<bool>,
     pub(super) has_http2: Vec<bool>,
+    /// By the index of the upstream: whether it has an OpenAPI document.
+    pub(super) is_documented: Vec<bool>,
     pub(super) limits: BTreeMap<&'a str, usize>,
     pub(super) lookups: BTreeMap<&'a str, usize>,
     pub(super) caches: BTreeMap<&'a str, usize>,

@@ -9,7 +9,7 @@ use super::{
     guards::GuardTables,
     lifecycle, lookups, mirror,
     references::References,
-    split,
+    split, validation,
     values::{check_list, indices, parse_method, resolve},
 };
 use crate::{
@@ -35,6 +35,11 @@ pub(super) fn check(
             .map(|upstream| upstream.tls || upstream.http2)
             .collect(),
         has_http2: model.upstreams.values().map(|it| it.http2).collect(),
+        is_documented: model
+            .upstreams
+            .values()
+            .map(|upstream| upstream.openapi.is_some() || upstream.document.is_some())
+            .collect(),
         limits: indices(&model.limits),
         lookups: indices(&model.lookups),
         caches: indices(&model.caches),
@@ -64,10 +69,11 @@ fn check_route(
     let parts = split.as_ref().and_then(Option::as_ref);
     let is_general = actions::is_general(action, parts, references);
     check_upgrade(&key, route, is_general, checker);
-    actions::check_grpc_web(&key, route, action, parts, references, checker);
+    actions::check_grpc_web(&key, route, (action, parts), references, checker);
     let access = access::check(&key, route, references.access, checker);
     let limits = check_limits(&key, route, references, checker);
     let compression = compression::check(&key, route, checker);
+    validation::check_route(&key, route, references, checker);
     let paths = check_paths(&key, route, checker);
     let hosts = check_list(&key, "hosts", &route.hosts, HostPattern::parse, checker);
     let methods = check_list(&key, "methods", &route.methods, parse_method, checker);
@@ -110,6 +116,7 @@ fn check_route(
         compression: compression.map(Arc::new),
         request_decompression: route.request_decompression,
         grpc_web: route.grpc_web,
+        validate: route.validate,
         cache: check_cache(&key, route, references, checker),
         request_headers: request_headers?,
         response_headers: response_headers?,

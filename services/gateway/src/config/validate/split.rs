@@ -47,11 +47,10 @@ pub(super) fn check(
         .enumerate()
         .map(|(at, part)| {
             let key = format!("{split_key}[{at}]");
-            let weight = u64::from(part.weight);
-            checker.range(&format!("{key}.weight"), weight, 0, MAX_WEIGHT.into());
+            checker.range(&format!("{key}.weight"), part.weight, 0, MAX_WEIGHT.into());
             let known = &references.upstreams;
             let index = resolve(&key, "upstream", &part.upstream, known, checker)?;
-            Some((index, part.weight))
+            Some((index, u32::try_from(part.weight).ok()?))
         })
         .collect();
     Some(Some(Split {

@@ -13,6 +13,7 @@ use rustls::{
 use super::{
     checker::{Checker, DAY_SECONDS},
     resilience::{self, parse_authority},
+    validation,
 };
 use crate::config::{
     Balancing, ClientIdentity, HashBy, Host, LoadLimits, MAX_WEIGHT, Tls, UpstreamConfig,
@@ -48,6 +49,7 @@ pub(super) fn check(
             "must be a path that starts with /",
         );
     }
+    let document = validation::check_document(&key, upstream, checker);
     let targets: Vec<UpstreamTarget> = targets.into_iter().collect::<Option<_>>()?;
     let tls = check_tls(&key, upstream, &targets, checker);
     let balance = check_balance(&key, upstream, checker);
@@ -78,6 +80,7 @@ pub(super) fn check(
         http2: upstream.http2,
         max_http2_streams: upstream.max_http2_streams,
         openapi: upstream.openapi.clone(),
+        document: document?,
     })
 }
 

@@ -6,6 +6,9 @@ use http::Method;
 
 use super::checker::Checker;
 
+/// Names in the message about one that there is not.
+const MAX_LISTED: usize = 20;
+
 /// The index of a name; `field` is also the noun of the message.
 pub(super) fn resolve(
     key: &str,
@@ -15,8 +18,22 @@ pub(super) fn resolve(
     checker: &mut Checker,
 ) -> Option<usize> {
     let index = known.get(name).copied();
-    let index = index.ok_or_else(|| format!("there is no {field} `{name}`"));
+    let index = index.ok_or_else(|| unknown(field, name, known.keys().copied()));
     checker.ok(&format!("{key}.{field}"), index)
+}
+
+/// Says what there is instead, unless that is nothing or too much to read.
+pub(super) fn unknown<'k>(
+    kind: &str,
+    name: &str,
+    known: impl ExactSizeIterator<Item = &'k str>,
+) -> String {
+    if (1..=MAX_LISTED).contains(&known.len()) {
+        let known: Vec<&str> = known.collect();
+        format!("there is no {kind} `{name}` among {}", known.join(", "))
+    } else {
+        format!("there is no {kind} `{name}`")
+    }
 }
 
 pub(super) fn check_list<T>(

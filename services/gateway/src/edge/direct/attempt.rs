@@ -240,6 +240,12 @@ impl OnHead for HeadWriter<'_> {
         if self.ctx.policy.has_cache() {
             self.show(head)?;
         }
+        if self.ctx.policy.checks_response() {
+            let status = StatusCode::from_u16(head.status).unwrap_or_default();
+            self.ctx
+                .policy
+                .check_response_head(status, &header_map(head));
+        }
         // The drain may have begun since the request did.
         self.keep &= keep && !self.state.readiness.is_draining();
         self.status = Some(head.status);
@@ -251,9 +257,11 @@ impl OnHead for HeadWriter<'_> {
 
     fn data(&mut self, data: &[u8]) {
         self.ctx.policy.cache_body(data);
+        self.ctx.policy.check_response_part(data);
     }
 
     fn end(&mut self) {
         self.ctx.policy.cache_end();
+        self.ctx.policy.check_response_end();
     }
 }

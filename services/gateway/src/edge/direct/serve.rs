@@ -223,7 +223,9 @@ impl DirectConnection {
         let opens = !self.head.asks_upgrade() || opens(&matched.route, received);
         let upstream = snapshot.upstream(&matched.route);
         let upstream = upstream.map(|upstream| &**upstream);
-        let fits = !self.needs_stored_body(stream, upstream, view);
+        // A body that is compared with a document is seen by the other path.
+        let is_checked = matched.route.validate.is_on() && self.head.body_bytes() > 0;
+        let fits = !is_checked && !self.needs_stored_body(stream, upstream, view);
         (matched.route.direct && opens && fits).then_some(matched)
     }
 

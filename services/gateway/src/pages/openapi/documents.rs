@@ -42,7 +42,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Documents(Arc<Inner>);
 
-type Known = BTreeMap<Arc<str>, Arc<Value>>;
+pub(crate) type Known = BTreeMap<Arc<str>, Arc<Value>>;
 
 #[derive(Debug)]
 struct Inner {
@@ -107,6 +107,23 @@ impl Documents {
         Ok(reply(text, fresh_for))
     }
 
+    /// The last known document of each service, fetched again if they are older than `fresh_for`.
+    pub(crate) async fn by_service(&self, snapshot: &Snapshot, fresh_for: Duration) -> Known {
+        let mut known = self.0.by_service.lock().await;
+        let mut names = documented(snapshot).map(|upstream| &upstream.config.name);
+        // One that a reload has brought is not waited for any longer.
+        let fresh_for = if names.all(|name| known.contains_key(name)) {
+            fresh_for
+        } else {
+            fresh_for.min(RETRY_PAUSE)
+        };
+        let is_fresh = self.0.last().is_some_and(|last| last.is_fresh(fresh_for));
+        if !is_fresh {
+            self.0.renew(&mut known, snapshot).await;
+        }
+        known.clone()
+    }
+
     async fn round(&self, snapshot: &Arc<Snapshot>, fresh_for: Duration) -> FetchRound {
         let last = self.0.last();
         match last {
@@ -161,6 +178,10 @@ impl Inner {
     async fn refresh(&self, known: &mut Known, snapshot: &Snapshot, timeout: Duration) {
         let mut running = tokio::task::JoinSet::new();
         for upstream in documented(snapshot) {
+            if let Some(document) = &upstream.config.document {
+                known.insert(Arc::clone(&upstream.config.name), Arc::clone(document));
+                continue;
+            }
             let (client, upstream) = (self.client.clone(), Arc::clone(upstream));
             running.spawn(async move {
                 let name = Arc::clone(&upstream.config.name);
@@ -208,7 +229,7 @@ fn documented(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> + Clo
     snapshot
         .upstreams
         .iter()
-        .filter(|upstream| upstream.config.openapi.is_some())
+        .filter(|upstream| upstream.config.openapi.is_some() || upstream.config.document.is_some())
 }
 
 async fn fetch(client: &UpstreamClient, upstream: &Arc<Upstream>) -> anyhow::Result<Value> {

@@ -4,6 +4,7 @@ mod documents;
 mod gateway_document;
 mod gateway_responses;
 mod merge;
+mod slots;
 
 pub(crate) use documents::Documents;
 pub(crate) use gateway_document::merge_with_gateway;

@@ -2,6 +2,7 @@
 
 mod browser;
 mod dns;
+mod openapi;
 mod origin;
 mod raw;
 mod upstream;
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 
 pub(crate) use browser::Browser;
 pub(crate) use dns::{Dns, Service};
+pub(crate) use openapi::{blocking, counted, document, first_error, given};
 pub(crate) use origin::{Origin, REPLY};
 pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
 pub(crate) use upstream::{Replica, echo, held, serve, serve_on};

@@ -62,6 +62,8 @@ pub(crate) fn top(sources: &Sources, options: &TopOptions) -> anyhow::Result<()>
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    // Timers and signals are made outside its tasks.
+    let _entered = runtime.enter();
     let mut samples = Samples::default();
     samples.add(runtime.block_on(client.status())?);
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
@@ -86,7 +88,6 @@ fn watch(
     mut samples: Samples,
     interval: Duration,
 ) -> anyhow::Result<()> {
-    let _entered = runtime.enter();
     let mut ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     let mut terminal = Terminal::open().context("the terminal cannot be used")?;
     let (mut due, mut drawn, mut error) = (Instant::now() + interval, None, None);

@@ -158,7 +158,7 @@ async fn top_leaves_the_terminal_as_it_was() {
     let program = command.get_program().to_str().unwrap().to_owned();
     let arguments: Vec<_> = command.get_args().map(|it| it.to_str().unwrap()).collect();
     let line = format!(
-        "stty rows 12 cols 60; {program} {}; stty -a",
+        "stty rows 12 cols 60; timeout --foreground 30 {program} {}; stty -a",
         arguments.join(" ")
     );
     for key in [&b"q"[..], b"jjk\x1b[B\x1b[A q", b"\x03"] {

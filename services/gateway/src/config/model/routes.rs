@@ -101,6 +101,7 @@ pub(crate) struct Route {
     pub(crate) request_decompression: RequestDecompression,
     #[serde(default)]
     pub(crate) grpc_web: bool,
+    #[serde(default)]
     pub(crate) validate: ValidationMode,
     #[serde(default, deserialize_with = "empty_as_none")]
     pub(crate) cache: Option<String>,

@@ -51,6 +51,16 @@ fn every_operation_of_the_services_can_be_checked() {
     }
 }
 
+/// Of a parameter, or its schema.
+fn example_of<'d>(parameter: &'d Value, document: &'d Value) -> Option<&'d Value> {
+    let schema = schema::resolved(document, &parameter["schema"]);
+    let first = |key: &str| schema.get(key)?.get(0);
+    let own = parameter.get("example").or_else(|| schema.get("example"));
+    own.or_else(|| first("examples"))
+        .or_else(|| first("enum"))
+        .or_else(|| schema.get("default"))
+}
+
 /// The examples of request bodies are valid, and an empty object is not, where anything is required.
 #[test]
 fn examples_of_bodies_are_valid() {
@@ -91,6 +101,7 @@ fn examples_of_parameters_are_valid() {
     for (name, text) in DOCUMENTS {
         for mut document in versions(text) {
             let compiled = compile(&document);
+            let shown = document.clone();
             walk::operations(&mut document, |path, method, operation| {
                 let method: Method = method.to_uppercase().parse().unwrap();
                 let (mut filled, mut query) = (path.to_owned(), Vec::new());
@@ -98,7 +109,7 @@ fn examples_of_parameters_are_valid() {
                 let parameters = operation.get("parameters").and_then(Value::as_array);
                 for parameter in parameters.into_iter().flatten() {
                     let key = parameter["name"].as_str().unwrap();
-                    let Some(example) = parameter.get("example") else {
+                    let Some(example) = example_of(parameter, &shown) else {
                         continue;
                     };
                     seen += 1;

@@ -16,7 +16,7 @@ const URI: &str = "json-schema:///document";
 /// time in proportion to the text.
 const MAX_PATTERN_STEPS: usize = 10_000;
 /// Of one compiled pattern.
-const MAX_PATTERN_BYTES: usize = 1 << 20;
+const MAX_PATTERN_BYTES: usize = 10 << 20;
 /// Keywords that say nothing about values.
 const ANNOTATIONS: [&str; 10] = [
     "title",

@@ -76,7 +76,7 @@ pub(crate) struct TrafficStatus {
     pub(crate) client_errors: u64,
     /// Statuses of 500 and above.
     pub(crate) server_errors: u64,
-    /// Until the head of the response, WebSockets excluded.
+    /// Until the head of the response, without those of WebSocket.
     pub(crate) durations: Vec<u64>,
     pub(crate) duration_seconds: f64,
 }

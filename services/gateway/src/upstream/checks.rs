@@ -69,8 +69,10 @@ impl Checks {
         let replicas: Vec<_> = checked
             .flat_map(|(upstream, interval)| {
                 let replicas = upstream.replicas();
-                let replicas = replicas.to_vec().into_iter();
-                replicas.map(move |replica| (upstream, replica, interval))
+                let replicas: Vec<_> = replicas.iter().cloned().collect();
+                replicas
+                    .into_iter()
+                    .map(move |replica| (upstream, replica, interval))
             })
             .collect();
         let (now, count) = (Instant::now(), replicas.len());

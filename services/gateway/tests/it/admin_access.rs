@@ -5,9 +5,9 @@ use std::{fs, net::SocketAddr, path::Path};
 use reqwest::{Certificate, Identity, Method, RequestBuilder};
 use serde_json::Value;
 
+use crate::admin_reload::problem_body;
 use crate::support::{
-    Browser, Gateway, client, command, echo, eventually, free_address, problem_body, route, serve,
-    upstream,
+    Browser, Gateway, client, command, echo, eventually, free_address, route, serve, upstream,
 };
 
 const TOKENS: [&str; 2] = [
@@ -323,10 +323,15 @@ async fn probes_and_metrics_alone_are_at_their_own_listener() {
     assert_eq!(client().get(metrics).send().await.unwrap().status(), 401);
 }
 
-const DRAIN: (&str, &str) = ("POST", "/upstreams/{name}/replicas/{address}/drain");
+/// Method and path.
+type Endpoint = (&'static str, &'static str);
+/// Name and value.
+type Header = (&'static str, &'static str);
+
+const DRAIN: Endpoint = ("POST", "/upstreams/{name}/replicas/{address}/drain");
 
 /// What a browser or program sends, and whether it is refused. `OWN` stands for the listener.
-const SENDERS: [((&str, &str), &[(&str, &str)], bool); 17] = [
+const SENDERS: [(Endpoint, &[Header], bool); 17] = [
     (DRAIN, &[], false),
     (DRAIN, &[("origin", "http://OWN")], false),
     (

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, client, echo, eventually, problem_body, route, serve, upstream};
+use crate::support::{Gateway, client, echo, eventually, route, serve, upstream};
 
 const SECRET: &str = "a secret that no one may see, ever";
 
@@ -224,4 +224,14 @@ async fn drains_stay_after_a_reload() {
         });
         assert_eq!(state.await, "drained");
     }
+}
+
+/// The body of a problem of the admin listener, which logs no requests.
+pub(crate) async fn problem_body(response: reqwest::Response, status: u16, code: &str) -> Value {
+    assert_eq!(response.status(), status);
+    let content_type = &response.headers()["content-type"];
+    assert_eq!(content_type, "application/problem+json");
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["code"], code, "{body}");
+    body
 }

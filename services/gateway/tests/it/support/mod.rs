@@ -299,16 +299,6 @@ pub(crate) async fn problem(response: reqwest::Response, status: u16, code: &str
     body
 }
 
-/// The body of a problem of the admin listener, which logs no requests.
-pub(crate) async fn problem_body(response: reqwest::Response, status: u16, code: &str) -> Value {
-    assert_eq!(response.status(), status);
-    let content_type = &response.headers()["content-type"];
-    assert_eq!(content_type, "application/problem+json");
-    let body: Value = response.json().await.unwrap();
-    assert_eq!(body["code"], code, "{body}");
-    body
-}
-
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -25,12 +25,16 @@ pub struct RouteTraffic {
     pub duration_seconds: f64,
 }
 
+/// Names in a registry of its own, which nothing else sees.
+const REQUESTS: &str = "requests";
+const DURATION: &str = "duration";
+
 impl Metrics {
     /// By route, as in the label `http_route`.
     pub fn traffic(&self) -> BTreeMap<String, RouteTraffic> {
         let mut registry = Registry::default();
-        registry.register("requests", "", self.requests.clone());
-        registry.register("duration", "", self.duration.clone());
+        registry.register(REQUESTS, "", self.requests.clone());
+        registry.register(DURATION, "", self.duration.clone());
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string cannot fail");
         read(&text)

@@ -6,7 +6,7 @@
 //! validators  the schemas of operations, compiled; nothing is fetched
 //! compile     operations from the document
 //! paths       the operation of a path
-//! parameter   parameters in all styles     -> shape, text
+//! parameter   parameters in all styles     -> shape, text, percent
 //! body        media types, JSON            -> json
 //! violation   what differs, as field and rule
 //! slot        the documents of one upstream that are in force
@@ -22,6 +22,7 @@ mod counts;
 mod json;
 mod parameter;
 mod paths;
+mod percent;
 mod schema;
 mod shape;
 mod slot;

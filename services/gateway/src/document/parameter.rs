@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use super::{
     json,
     paths::Template,
+    percent::{decode, decode_form},
     shape::{Shape, TEXT, Types},
-    text::{decode, decode_form, readings, value},
+    text::{readings, value},
     violation::{self, Violation},
 };
 use crate::request::Headers;

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::text::decode;
+use super::percent::decode;
 
 /// The paths of a document, as a tree of segments.
 #[derive(Debug, Default)]

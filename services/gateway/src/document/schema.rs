@@ -65,7 +65,7 @@ pub(super) fn resolve<'d>(document: &'d Value, value: &Value) -> Option<&'d Valu
 
 fn local<'d>(document: &'d Value, value: &Value) -> Option<&'d Value> {
     let pointer = value.get("$ref")?.as_str()?.strip_prefix('#')?;
-    document.pointer(&super::text::decode(pointer))
+    document.pointer(&super::percent::decode(pointer))
 }
 
 /// The value, or what it refers to.
@@ -80,7 +80,7 @@ pub(super) fn follow(document: &Value, pointer: &str) -> String {
         let keys = document.pointer(&pointer).and_then(Value::as_object);
         let only = keys.filter(|keys| keys.len() == 1);
         let target = only.and_then(|keys| keys.get("$ref")?.as_str()?.strip_prefix('#'));
-        match target.map(|target| super::text::decode(target).into_owned()) {
+        match target.map(|target| super::percent::decode(target).into_owned()) {
             Some(next) if document.pointer(&next).is_some() => pointer = next,
             _ => break,
         }
@@ -102,7 +102,7 @@ fn from_3_0(keys: &mut Map<String, Value>) {
             continue;
         };
         keys.remove(exclusive);
-        if let (true, Some(limit)) = (is_exclusive, keys.remove(inclusive)) {
+        if is_exclusive && let Some(limit) = keys.remove(inclusive) {
             keys.insert(exclusive.to_owned(), limit);
         }
     }

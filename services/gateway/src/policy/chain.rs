@@ -41,7 +41,7 @@ use super::{
     edits::HeaderEdits,
     fault::FaultInjection,
     fetch::CacheMetrics,
-    grpc_web,
+    grpc_calls,
     invalidator::Invalidator,
     lifecycle::Announcement,
     lookup::Lookup,
@@ -266,7 +266,7 @@ impl Step {
             Self::BodyLimit(policy) => Verdict::Now(policy.on_request(facts)),
             Self::Decompression(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::GrpcWeb => {
-                grpc_web::on_request(facts, context);
+                grpc_calls::on_request(facts, context);
                 Verdict::Now(Flow::Continue)
             }
             Self::AccessToken(policy) => policy.on_request(facts, context),

@@ -8,11 +8,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{
-    context::PolicyContext,
-    flow::{Edit, Flow},
-};
-use crate::{error, request::RequestFacts};
+use super::flow::Flow;
+use crate::error;
 
 const GRPC: &[u8] = b"application/grpc";
 const WEB: &[u8] = b"-web";
@@ -21,8 +18,6 @@ const TEXT: &[u8] = b"-text";
 const TRAILERS: u8 = 0x80;
 /// Base64 characters that stand for three bytes.
 const GROUP: usize = 4;
-
-static TRAILERS_ACCEPTED: HeaderValue = HeaderValue::from_static("trailers");
 
 /// One call.
 #[derive(Debug)]
@@ -34,25 +29,8 @@ pub(crate) struct GrpcWeb {
     answers: bool,
 }
 
-/// Whether a request is gRPC-web, and what the upstream gets.
-pub(super) fn on_request(facts: &RequestFacts<'_>, context: &mut PolicyContext) {
-    let kind = facts.headers.first(&header::CONTENT_TYPE);
-    let Some((is_text, grpc)) = kind.and_then(grpc_of) else {
-        return;
-    };
-    context.edits.extend([
-        Edit::Set(header::CONTENT_TYPE, grpc),
-        Edit::Set(header::TE, TRAILERS_ACCEPTED.clone()),
-    ]);
-    context.grpc_web = Some(Box::new(GrpcWeb {
-        is_text,
-        rest: Vec::new(),
-        answers: false,
-    }));
-}
-
 /// The media type of gRPC in place of one of gRPC-web, and whether that was the text form.
-fn grpc_of(kind: &[u8]) -> Option<(bool, HeaderValue)> {
+pub(super) fn grpc_of(kind: &[u8]) -> Option<(bool, HeaderValue)> {
     let starts = |text: &[u8], start: &[u8]| {
         let found = text.get(..start.len());
         found.is_some_and(|found| found.eq_ignore_ascii_case(start))
@@ -72,6 +50,14 @@ fn grpc_of(kind: &[u8]) -> Option<(bool, HeaderValue)> {
 }
 
 impl GrpcWeb {
+    pub(super) fn new(is_text: bool) -> Self {
+        Self {
+            is_text,
+            rest: Vec::new(),
+            answers: false,
+        }
+    }
+
     /// The request body gets another length.
     pub(super) fn decodes(&self) -> bool {
         self.is_text

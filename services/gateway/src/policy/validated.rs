@@ -6,17 +6,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use quartet_common::problem::{FieldError, Problem, kinds};
 
-use super::{
-    buffered::{Buffered, Excess},
-    context::{Flow, PolicyContext},
-};
+use super::buffered::Buffered;
 use crate::{
     config::model,
-    document::{BodyFault, CheckCounts, CheckOutcome, Operation, ResponseRule, Subject, Violation},
+    document::{BodyFault, CheckCounts, Operation, ResponseRule, Violation},
     error,
 };
 
@@ -24,8 +20,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CheckLimits {
     pub(super) max_body_bytes: usize,
-    max_response_bytes: usize,
-    max_buffered_bytes: usize,
+    pub(super) max_response_bytes: usize,
+    pub(super) max_buffered_bytes: usize,
 }
 
 /// What is still to be compared of a request.
@@ -43,32 +39,32 @@ type Operations = Arc<[Arc<Operation>]>;
 /// A request body.
 #[derive(Debug)]
 pub(super) struct PendingBody {
-    operations: Operations,
-    content_type: Option<Box<[u8]>>,
-    blocks: bool,
-    buffer: Buffered,
+    pub(super) operations: Operations,
+    pub(super) content_type: Option<Box<[u8]>>,
+    pub(super) blocks: bool,
+    pub(super) buffer: Buffered,
     /// It was whole once, and found valid.
-    is_done: bool,
+    pub(super) is_done: bool,
 }
 
 /// A response.
 #[derive(Debug)]
 pub(super) struct PendingResponse {
-    operations: Operations,
-    is_head: bool,
+    pub(super) operations: Operations,
+    pub(super) is_head: bool,
     /// Of a body that is looked into.
-    body: Option<ResponseBody>,
+    pub(super) body: Option<ResponseBody>,
 }
 
 #[derive(Debug)]
-struct ResponseBody {
-    status: u16,
-    content_type: Option<Box<[u8]>>,
-    buffer: Buffered,
+pub(super) struct ResponseBody {
+    pub(super) status: u16,
+    pub(super) content_type: Option<Box<[u8]>>,
+    pub(super) buffer: Buffered,
 }
 
 /// Why a body is not as it must be.
-enum Refusal {
+pub(super) enum Refusal {
     Fault(BodyFault),
     MediaType(Violation),
     Missing(Violation),
@@ -82,209 +78,6 @@ impl CheckLimits {
             max_response_bytes: bytes(settings.max_response_bytes),
             max_buffered_bytes: bytes(settings.max_buffered_bytes),
         }
-    }
-}
-
-impl PolicyContext {
-    /// Remembers a violation for the log.
-    pub(super) fn note_violation(&mut self, subject: Subject, violations: &[Violation]) {
-        let Some(first) = violations.first().filter(|_| self.violation.is_none()) else {
-            return;
-        };
-        let more = match violations.len() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let (subject, code) = (subject.name(), first.code);
-        self.violation = Some(format!("{subject} {} {code}{more}", first.field).into());
-    }
-
-    /// Whether a request body is compared, and must be before it is forwarded.
-    pub(crate) fn awaits_body(&self) -> bool {
-        let body = self.validated.as_ref().and_then(|it| it.body.as_ref());
-        body.is_some_and(|body| body.blocks && !body.is_done)
-    }
-
-    /// The whole body, before it is forwarded.
-    pub(crate) fn check_body(&mut self, body: &[u8]) -> Flow {
-        let Some(validated) = &mut self.validated else {
-            return Flow::Continue;
-        };
-        let Some(pending) = &mut validated.body else {
-            return Flow::Continue;
-        };
-        let result = pending.verdict(body);
-        pending.is_done = true;
-        self.conclude(result)
-    }
-
-    /// What is forwarded of a part of the body; `end`: it is the last one.
-    ///
-    /// # Errors
-    /// The answer to a body that is refused.
-    pub(crate) fn check_body_part(
-        &mut self,
-        part: Option<Bytes>,
-        end: bool,
-    ) -> Result<Option<Bytes>, Flow> {
-        let Some(validated) = &mut self.validated else {
-            return Ok(part);
-        };
-        let limits = validated.limits;
-        let Some(pending) = validated.body.as_mut().filter(|body| !body.is_done) else {
-            return Ok(part);
-        };
-        let bytes = part.as_deref().unwrap_or_default();
-        let (most, all) = (limits.max_body_bytes, limits.max_buffered_bytes);
-        if let Err(excess) = pending.buffer.push(bytes, most, all) {
-            return self.give_up(excess, part);
-        }
-        if !end {
-            // An empty part: none at all would end the body.
-            return Ok(if pending.blocks {
-                Some(Bytes::new())
-            } else {
-                part
-            });
-        }
-        let result = pending.verdict(pending.buffer.bytes());
-        let (blocks, whole) = (pending.blocks, pending.buffer.take());
-        pending.is_done = true;
-        match self.conclude(result) {
-            Flow::Continue if blocks => Ok((!whole.is_empty()).then(|| whole.into())),
-            Flow::Continue => Ok(part),
-            refused => Err(refused),
-        }
-    }
-
-    /// The body, or all bodies, are too large to be compared.
-    fn give_up(&mut self, excess: Excess, part: Option<Bytes>) -> Result<Option<Bytes>, Flow> {
-        let Some(validated) = &mut self.validated else {
-            return Ok(part);
-        };
-        let blocks = validated.body.take().is_some_and(|body| body.blocks);
-        let counts = &validated.counts;
-        counts.checked(Subject::Request, CheckOutcome::Unchecked);
-        if !blocks {
-            return Ok(part);
-        }
-        let problem = match excess {
-            Excess::Body => error::body_too_large(validated.limits.max_body_bytes as u64),
-            Excess::Total => error::validation_overloaded(),
-        };
-        Err(Flow::Reply(problem.into()))
-    }
-
-    /// Counts the verdict on a body. A refusal, if it blocks.
-    fn conclude(&mut self, result: Result<(), Refusal>) -> Flow {
-        let Some(validated) = &mut self.validated else {
-            return Flow::Continue;
-        };
-        let Some(pending) = &validated.body else {
-            return Flow::Continue;
-        };
-        let Err(refusal) = result else {
-            let counts = &validated.counts;
-            counts.checked(Subject::Request, CheckOutcome::Valid);
-            return Flow::Continue;
-        };
-        let violations = refusal.violations();
-        let name = pending.operations.first().map(|operation| &operation.name);
-        let counts = &validated.counts;
-        counts.violated(Subject::Request, name, &violations);
-        let blocks = pending.blocks;
-        self.note_violation(Subject::Request, &violations);
-        if blocks {
-            Flow::Reply(refusal.problem(&violations).into())
-        } else {
-            Flow::Continue
-        }
-    }
-
-    /// The body is sent again.
-    pub(super) fn restart_checked_body(&mut self) {
-        let body = self.validated.as_mut().and_then(|it| it.body.as_mut());
-        if let Some(body) = body {
-            body.buffer.clear();
-        }
-    }
-
-    /// Whether the response is compared.
-    pub(crate) fn checks_response(&self) -> bool {
-        let validated = self.validated.as_ref();
-        validated.is_some_and(|validated| validated.response.is_some())
-    }
-
-    /// The head of the final response.
-    pub(crate) fn check_response_head(&mut self, status: StatusCode, headers: &HeaderMap) {
-        let Some(validated) = &mut self.validated else {
-            return;
-        };
-        let Some(pending) = &mut validated.response else {
-            return;
-        };
-        match pending.head(status, headers) {
-            Ok(Some(body)) => pending.body = Some(body),
-            Ok(None) => {
-                validated.response = None;
-                let counts = &validated.counts;
-                counts.checked(Subject::Response, CheckOutcome::Valid);
-            }
-            Err(violations) => self.respond_invalid(&violations),
-        }
-    }
-
-    pub(crate) fn check_response_part(&mut self, part: &[u8]) {
-        let Some(validated) = &mut self.validated else {
-            return;
-        };
-        let limits = validated.limits;
-        let response = validated.response.as_mut();
-        let Some(body) = response.and_then(|response| response.body.as_mut()) else {
-            return;
-        };
-        let (most, all) = (limits.max_response_bytes, limits.max_buffered_bytes);
-        if body.buffer.push(part, most, all).is_err() {
-            validated.response = None;
-            let counts = &validated.counts;
-            counts.checked(Subject::Response, CheckOutcome::Unchecked);
-        }
-    }
-
-    /// The response has ended as it should.
-    pub(crate) fn check_response_end(&mut self) {
-        let Some(validated) = &mut self.validated else {
-            return;
-        };
-        let Some(response) = validated.response.take() else {
-            return;
-        };
-        let Some(body) = &response.body else {
-            return;
-        };
-        match response.verdict(body) {
-            None => validated
-                .counts
-                .checked(Subject::Response, CheckOutcome::Valid),
-            Some(violations) => {
-                validated.response = Some(response);
-                self.respond_invalid(&violations);
-            }
-        }
-    }
-
-    fn respond_invalid(&mut self, violations: &[Violation]) {
-        let Some(validated) = &mut self.validated else {
-            return;
-        };
-        let Some(response) = validated.response.take() else {
-            return;
-        };
-        let name = response.operations.first().map(|operation| &operation.name);
-        validated
-            .counts
-            .violated(Subject::Response, name, violations);
-        self.note_violation(Subject::Response, violations);
     }
 }
 
@@ -304,7 +97,7 @@ impl PendingBody {
     }
 
     /// What the first operation says against the body, unless another one allows it.
-    fn verdict(&self, body: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn verdict(&self, body: &[u8]) -> Result<(), Refusal> {
         let mut results = self.operations.iter().map(|it| self.verdict_of(it, body));
         match results.next() {
             Some(Err(first)) if !results.any(|other| other.is_ok()) => Err(first),
@@ -312,7 +105,7 @@ impl PendingBody {
         }
     }
 
-    fn verdict_of(&self, operation: &Operation, body: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn verdict_of(&self, operation: &Operation, body: &[u8]) -> Result<(), Refusal> {
         let Some(rule) = operation.body() else {
             return Ok(());
         };
@@ -336,7 +129,7 @@ impl PendingBody {
 }
 
 impl Refusal {
-    fn violations(&self) -> Vec<Violation> {
+    pub(super) fn violations(&self) -> Vec<Violation> {
         match self {
             Self::Fault(BodyFault::Malformed(..)) => vec![Violation::malformed_body()],
             Self::Fault(BodyFault::Invalid(found)) => found.clone(),
@@ -344,7 +137,7 @@ impl Refusal {
         }
     }
 
-    fn problem(&self, violations: &[Violation]) -> Problem {
+    pub(super) fn problem(&self, violations: &[Violation]) -> Problem {
         let fields: Vec<FieldError> = violations.iter().map(Violation::to_field_error).collect();
         match self {
             Self::Fault(BodyFault::Malformed(line, column)) => {
@@ -366,7 +159,7 @@ impl PendingResponse {
     }
 
     /// The body that is to be looked into, if any.
-    fn head(
+    pub(super) fn head(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -384,7 +177,7 @@ impl PendingResponse {
         results.find_map(Result::ok).ok_or(violations)
     }
 
-    fn head_of(
+    pub(super) fn head_of(
         &self,
         operation: &Operation,
         status: StatusCode,
@@ -418,7 +211,7 @@ impl PendingResponse {
     }
 
     /// What is wrong with the body; `None`: nothing.
-    fn verdict(&self, body: &ResponseBody) -> Option<Vec<Violation>> {
+    pub(super) fn verdict(&self, body: &ResponseBody) -> Option<Vec<Violation>> {
         let of = |operation: &Arc<Operation>| {
             let rule: &ResponseRule = operation.response(body.status).ok()??;
             let content = rule

@@ -13,7 +13,7 @@ use rustls::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::TopOptions;
+use super::options::TopOptions;
 use crate::{
     config::{Config, load::Sources},
     listener,

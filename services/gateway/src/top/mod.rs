@@ -1,6 +1,7 @@
 //! `quartet-gateway top`: the status page in a terminal.
 
 mod client;
+mod options;
 mod rates;
 mod screen;
 mod table;
@@ -9,7 +10,6 @@ mod terminal;
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal as _},
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -27,27 +27,12 @@ use screen::View;
 use terminal::{Key, Terminal};
 
 pub(crate) use client::ask_readiness;
+pub use options::TopOptions;
 
 /// Of what rates and percentiles are computed from.
 const WINDOW_MS: u64 = 10_000;
 /// How soon a key, a signal or a new size of the window is noticed.
 const TICK: Duration = Duration::from_millis(100);
-
-/// What `top` shows, and where it finds it.
-#[derive(Clone, Debug)]
-pub struct TopOptions {
-    /// Of the admin listener. `None`: as the configuration says.
-    pub url: Option<String>,
-    /// `None`: the first token of the configuration.
-    pub token_file: Option<PathBuf>,
-    /// Certificates in PEM of the authorities that the listener's certificate may be from.
-    pub authority_file: Option<PathBuf>,
-    /// A client certificate and its key, in PEM.
-    pub certificate_files: Option<(PathBuf, PathBuf)>,
-    pub interval: Duration,
-    /// Print one report and end.
-    pub once: bool,
-}
 
 /// The reports of the last seconds, the oldest first.
 #[derive(Default)]

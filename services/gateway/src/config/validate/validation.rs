@@ -177,7 +177,11 @@ mod tests {
                 "serve = \"health\"\nvalidate = \"block\"",
                 "only possible with `upstream` or `split`",
             ),
-            (OPENAPI, "upstream = \"u\"\nvalidate = \"on\"", "`shadow`"),
+            (
+                OPENAPI,
+                "upstream = \"u\"\nvalidate = \"on\"",
+                "must be off, shadow or block",
+            ),
             (
                 &format!("{OPENAPI}\n{DOCUMENT}"),
                 "upstream = \"u\"",

@@ -1,7 +1,7 @@
 //! What the gateway adds to every operation: its own responses and rate limit headers.
 
 use quartet_common::{
-    openapi::{BEARER, walk},
+    openapi::{BEARER, PROBLEM, walk},
     problem::{Kind, kinds as common},
 };
 use quartet_openapi::{headers, problems};
@@ -33,6 +33,9 @@ pub(super) fn add(document: &mut Value) {
     });
     let mut all = Vec::new();
     walk::operations(document, |path, method, operation| {
+        if !has_responses_of_the_standard(operation) {
+            return;
+        }
         let is_local =
             !path.starts_with("/v1/") && !path.starts_with("/s/") && !path.starts_with("/.");
         let is_limited = path != UNLIMITED;
@@ -49,6 +52,27 @@ pub(super) fn add(document: &mut Value) {
     problems::show(document, &all);
 }
 
+/// Upstreams may serve anything. What is not an object cannot be added to.
+fn has_responses_of_the_standard(operation: &Map<String, Value>) -> bool {
+    let is_map = |value: Option<&Value>| value.is_none_or(Value::is_object);
+    let is_response = |response: &Value| {
+        let content = response.get("content");
+        let problem = content.and_then(|content| content.get(PROBLEM));
+        let examples = problem.and_then(|problem| problem.get("examples"));
+        let headers = response.get("headers");
+        response.is_object()
+            && [content, problem, examples, headers]
+                .into_iter()
+                .all(is_map)
+    };
+    let responses = operation.get("responses");
+    is_map(responses)
+        && responses.is_none_or(|all| {
+            let mut all = all.as_object().into_iter().flatten();
+            all.all(|(_, response)| is_response(response))
+        })
+}
+
 fn responses(operation: &Map<String, Value>, is_local: bool) -> Vec<&'static Kind> {
     let mut kinds = vec![
         &error::MALFORMED_REQUEST,
@@ -63,7 +87,9 @@ fn responses(operation: &Map<String, Value>, is_local: bool) -> Vec<&'static Kin
             &error::UPSTREAM_TIMEOUT,
         ]);
     }
-    if operation["responses"].get("101").is_none() {
+    // Documents of upstreams need not have `responses` (OpenAPI 3.1).
+    let described = operation.get("responses");
+    if described.is_none_or(|responses| responses.get("101").is_none()) {
         kinds.push(&error::UPGRADE_REFUSED);
     }
     if operation.contains_key("requestBody") {
@@ -84,6 +110,41 @@ fn add_limit_headers(operation: &mut Map<String, Value>) {
         if !BEFORE_LIMITS.contains(&status.as_str()) {
             headers::refer(response, LIMIT);
             headers::refer(response, POLICY);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_of_upstreams_may_be_strange() {
+        for (operation, is_extended) in [
+            (json!({}), true),
+            (json!({"responses": {}}), true),
+            (json!({"responses": {"200": {"description": ""}}}), true),
+            (json!({"responses": "none"}), false),
+            (json!({"responses": {"400": "bad"}}), false),
+            (json!({"responses": {"400": {"content": []}}}), false),
+            (
+                json!({"responses": {"400": {"content": {PROBLEM: 1}}}}),
+                false,
+            ),
+            (
+                json!({"responses": {"400": {"content": {PROBLEM: {"examples": 1}}}}}),
+                false,
+            ),
+            (json!({"responses": {"200": {"headers": "x"}}}), false),
+        ] {
+            let mut document = json!({
+                "components": {"headers": {}},
+                "paths": {"/v1/a": {"get": operation}},
+            });
+            add(&mut document);
+            let operation_now = &document["paths"]["/v1/a"]["get"];
+            let has_limit = operation_now.pointer("/responses/429").is_some();
+            assert_eq!(has_limit, is_extended, "{operation}");
         }
     }
 }

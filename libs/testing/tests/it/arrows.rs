@@ -172,6 +172,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["lib", "*", ""],
             ["init", "level log otlp span", "axum sqlx"],
             ["level", "log", "axum sqlx"],
+            ["traffic", "metrics", "axum sqlx"],
             ["metrics", "log", "axum sqlx"],
             [
                 "log",

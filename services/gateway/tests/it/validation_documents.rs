@@ -116,10 +116,10 @@ async fn without_a_document_nothing_passes() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_changed_document_takes_effect() {
+/// A gateway that had a document with `/a` and `/b`, and now has one with `/b` and `/c`.
+async fn changed(keep: u32) -> Gateway {
     let (service, router) = Documented::router(Some(paths(&["/a", "/b"])));
-    let gateway = fetched("block", 0, router).await;
+    let gateway = fetched("block", keep, router).await;
     eventually("the document is in force", || async {
         (status(&gateway, "/a").await == 200).then_some(())
     })
@@ -129,6 +129,12 @@ async fn a_changed_document_takes_effect() {
         (status(&gateway, "/c").await == 200).then_some(())
     })
     .await;
+    gateway
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_document_takes_effect() {
+    let gateway = changed(0).await;
     assert_eq!(
         (status(&gateway, "/a").await, status(&gateway, "/b").await),
         (404, 200)
@@ -138,17 +144,7 @@ async fn a_changed_document_takes_effect() {
 /// What either version of a service allows passes, while both run.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_versions_of_a_document_count_during_a_rollout() {
-    let (service, router) = Documented::router(Some(paths(&["/a", "/b"])));
-    let gateway = fetched("block", 3_600, router).await;
-    eventually("the document is in force", || async {
-        (status(&gateway, "/a").await == 200).then_some(())
-    })
-    .await;
-    service.change(Some(paths(&["/b", "/c"])));
-    eventually("the other document is in force", || async {
-        (status(&gateway, "/c").await == 200).then_some(())
-    })
-    .await;
+    let gateway = changed(3_600).await;
     assert_eq!(
         (status(&gateway, "/a").await, status(&gateway, "/b").await),
         (200, 200)

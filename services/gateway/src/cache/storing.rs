@@ -167,23 +167,12 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::request::header_map;
 
     const NOW: i64 = 1_700_000_000;
 
-    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let fields = fields.iter();
-        fields
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
-            .collect()
-    }
-
     fn allowed(status: u16, fields: &[(&'static str, &'static str)], asked: Asked) -> bool {
-        let (headers, status) = (map(fields), StatusCode::from_u16(status).unwrap());
+        let (headers, status) = (header_map(fields), StatusCode::from_u16(status).unwrap());
         let control = ResponseControl::of(&headers, &[]);
         let defaults = Defaults::default();
         let times = Times::of(status, &headers, &control, &defaults, (NOW, NOW));
@@ -275,7 +264,7 @@ mod tests {
 
     #[test]
     fn fields_of_one_connection_are_not_stored() {
-        let headers = map(&[
+        let headers = header_map(&[
             ("connection", "close, X-Hop"),
             ("x-hop", "1"),
             ("set-cookie", "a=1"),
@@ -284,7 +273,7 @@ mod tests {
             ("x-request-id", "1"),
             ("etag", "\"a\""),
         ]);
-        assert_eq!(stored_fields(&headers), map(&[("etag", "\"a\"")]));
+        assert_eq!(stored_fields(&headers), header_map(&[("etag", "\"a\"")]));
     }
 
     #[test]
@@ -294,7 +283,7 @@ mod tests {
             HeaderName::from_static("surrogate-key"),
         ];
         let found = tags(
-            &map(&[("cache-tag", "a, b,,c"), ("surrogate-key", "d e")]),
+            &header_map(&[("cache-tag", "a, b,,c"), ("surrogate-key", "d e")]),
             &names,
         );
         assert_eq!(found.unwrap().join("|"), "a|b|c|d|e");

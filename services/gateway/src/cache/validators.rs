@@ -115,28 +115,15 @@ pub(crate) fn refreshed(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderM
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
-
     use super::*;
-
-    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let fields = fields.iter();
-        fields
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
-            .collect()
-    }
+    use crate::request::header_map;
 
     const EARLY: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const AT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
     #[test]
     fn a_client_that_has_the_response_gets_304() {
-        let stored = map(&[("etag", "\"a,b\""), ("last-modified", AT)]);
+        let stored = header_map(&[("etag", "\"a,b\""), ("last-modified", AT)]);
         for (name, value, expected) in [
             ("if-none-match", "\"a,b\"", true),
             ("if-none-match", "W/\"a,b\"", true),
@@ -151,21 +138,21 @@ mod tests {
             ("if-modified-since", "x", false),
             ("if-match", "\"a,b\"", false),
         ] {
-            let found = is_not_modified(StatusCode::OK, &stored, &map(&[(name, value)]));
+            let found = is_not_modified(StatusCode::OK, &stored, &header_map(&[(name, value)]));
             assert_eq!(found, expected, "{name}: {value}");
         }
-        let both = map(&[("if-none-match", "\"x\""), ("if-modified-since", AT)]);
+        let both = header_map(&[("if-none-match", "\"x\""), ("if-modified-since", AT)]);
         assert!(!is_not_modified(StatusCode::OK, &stored, &both));
-        let weak = map(&[("etag", "W/\"1\"")]);
-        let request = map(&[("if-none-match", "\"1\"")]);
+        let weak = header_map(&[("etag", "W/\"1\"")]);
+        let request = header_map(&[("if-none-match", "\"1\"")]);
         assert!(is_not_modified(StatusCode::OK, &weak, &request));
         assert!(!is_not_modified(StatusCode::NOT_FOUND, &weak, &request));
-        assert!(!is_not_modified(StatusCode::OK, &map(&[]), &request));
+        assert!(!is_not_modified(StatusCode::OK, &header_map(&[]), &request));
     }
 
     #[test]
     fn a_range_of_another_representation_is_not_sent() {
-        let stored = map(&[("etag", "\"a\""), ("last-modified", AT)]);
+        let stored = header_map(&[("etag", "\"a\""), ("last-modified", AT)]);
         for (value, expected) in [
             ("\"a\"", true),
             ("W/\"a\"", false),
@@ -174,25 +161,28 @@ mod tests {
             (EARLY, false),
         ] {
             assert_eq!(
-                range_applies(&stored, &map(&[("if-range", value)])),
+                range_applies(&stored, &header_map(&[("if-range", value)])),
                 expected
             );
         }
-        assert!(range_applies(&stored, &map(&[])));
-        let weak = map(&[("etag", "W/\"a\"")]);
-        assert!(!range_applies(&weak, &map(&[("if-range", "W/\"a\"")])));
+        assert!(range_applies(&stored, &header_map(&[])));
+        let weak = header_map(&[("etag", "W/\"a\"")]);
+        assert!(!range_applies(
+            &weak,
+            &header_map(&[("if-range", "W/\"a\"")])
+        ));
     }
 
     #[test]
     fn a_304_changes_what_is_not_of_the_bytes() {
-        let stored = map(&[
+        let stored = header_map(&[
             ("etag", "\"a\""),
             ("content-md5", "stored"),
             ("content-type", "a/b"),
             ("x", "1"),
             ("y", "1"),
         ]);
-        let sent = map(&[
+        let sent = header_map(&[
             ("etag", "W/\"a\""),
             ("content-digest", "of an empty body"),
             ("content-md5", "sent"),
@@ -201,9 +191,9 @@ mod tests {
             ("x", "2"),
         ]);
         assert!(confirms(&stored, &sent));
-        assert!(!confirms(&stored, &map(&[("etag", "\"b\"")])));
+        assert!(!confirms(&stored, &header_map(&[("etag", "\"b\"")])));
         let headers = refreshed(&stored, &sent);
-        let expected = map(&[
+        let expected = header_map(&[
             ("etag", "\"a\""),
             ("content-md5", "stored"),
             ("content-type", "c/d"),

@@ -104,25 +104,12 @@ fn codings(mut items: Vec<&[u8]>) -> Box<[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
-
-    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let fields = fields.iter();
-        fields
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
-            .collect()
-    }
+    use crate::request::header_map;
 
     #[test]
     fn the_headers_to_compare_are_those_of_vary() {
-        let of = |fields: &[_]| names(&map(fields)).map(|names| names.len());
+        let of = |fields: &[_]| names(&header_map(fields)).map(|names| names.len());
         assert_eq!(of(&[]), Some(0));
         assert_eq!(
             of(&[("vary", "Accept, ,accept,X-A"), ("vary", "x-b")]),
@@ -144,10 +131,10 @@ mod tests {
     #[test]
     fn values_that_mean_the_same_match() {
         let check = |vary, one: &[_], other: &[_], expected| {
-            let names = names(&map(&[("vary", vary)])).unwrap();
-            let compared = compared(names, &map(one));
+            let names = names(&header_map(&[("vary", vary)])).unwrap();
+            let compared = compared(names, &header_map(one));
             assert_eq!(
-                matches(&compared, &map(other)),
+                matches(&compared, &header_map(other)),
                 expected,
                 "{one:?} {other:?}"
             );

@@ -279,20 +279,9 @@ mod tests {
     use std::io::Read as _;
 
     use super::*;
+    use crate::request::header_map;
 
     const ALL: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
-
-    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let fields = fields.iter();
-        fields
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
-            .collect()
-    }
 
     fn settings() -> CompressionSettings {
         CompressionSettings {
@@ -341,7 +330,7 @@ mod tests {
         let json = ("content-type", "Application/JSON; charset=utf-8");
         let compressible = |status: u16, fields: &[_]| {
             let status = StatusCode::from_u16(status).unwrap();
-            settings().is_compressible(status, &map(fields))
+            settings().is_compressible(status, &header_map(fields))
         };
         for (status, fields, expected) in [
             (200, &[json][..], true),
@@ -376,7 +365,7 @@ mod tests {
 
     #[test]
     fn the_head_describes_the_encoded_response() {
-        let accepts = map(&[("accept-encoding", "gzip")]);
+        let accepts = header_map(&[("accept-encoding", "gzip")]);
         let sent = [
             ("content-type", "text/plain"),
             ("content-length", "100"),
@@ -386,11 +375,11 @@ mod tests {
             ("vary", "cookie"),
         ];
         for method in [Method::GET, Method::HEAD] {
-            let mut headers = map(&sent);
+            let mut headers = header_map(&sent);
             let request: (&Method, &dyn Headers) = (&method, &accepts);
             let encoder = settings().on_head(request, StatusCode::OK, &mut headers);
             assert_eq!(encoder.is_some(), method == Method::GET);
-            let mut expected = map(&[
+            let mut expected = header_map(&[
                 ("content-type", "text/plain"),
                 ("etag", "W/\"a\""),
                 ("vary", "cookie"),
@@ -400,8 +389,8 @@ mod tests {
             assert_eq!(headers, expected);
         }
         // Another client may get the encoded one.
-        let mut headers = map(&sent);
-        let request: (&Method, &dyn Headers) = (&Method::GET, &map(&[]));
+        let mut headers = header_map(&sent);
+        let request: (&Method, &dyn Headers) = (&Method::GET, &header_map(&[]));
         assert!(
             settings()
                 .on_head(request, StatusCode::OK, &mut headers)

@@ -35,6 +35,33 @@ pub(crate) trait Captures: Sync {
     fn get<'c>(&'c self, path: &'c str, name: &str) -> Option<&'c str>;
 }
 
+#[cfg(test)]
+impl<'r> RequestFacts<'r> {
+    /// GET of `/` with these headers.
+    pub(crate) fn of_test(headers: &'r dyn Headers) -> Self {
+        static GET: Method = Method::GET;
+        struct NoCaptures;
+        impl Captures for NoCaptures {
+            fn get<'c>(&'c self, _path: &'c str, _name: &str) -> Option<&'c str> {
+                None
+            }
+        }
+        Self {
+            method: &GET,
+            path: "/",
+            target: b"/",
+            host: None,
+            client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            is_secure: false,
+            reported_host: None,
+            websocket: WebSocket::No,
+            authority: None,
+            headers,
+            captures: &NoCaptures,
+        }
+    }
+}
+
 impl<'r> RequestFacts<'r> {
     /// Whether a page of this origin was loaded from the host that the client asked for.
     pub(crate) fn is_of_same_host(&self, origin: &str) -> bool {

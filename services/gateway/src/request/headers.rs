@@ -82,6 +82,18 @@ impl dyn Headers + '_ {
     }
 }
 
+/// Of names and values in lower case.
+#[cfg(test)]
+pub(crate) fn header_map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let fields = fields.iter().map(|(name, value)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    });
+    fields.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

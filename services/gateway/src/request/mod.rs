@@ -16,6 +16,8 @@ mod websocket;
 
 pub(crate) use facts::{Captures, RequestFacts};
 pub(crate) use forwarded::client_by_forwarded;
+#[cfg(test)]
+pub(crate) use headers::header_map;
 pub(crate) use headers::{Headers, is_visible};
 pub(crate) use identity::{has_prefix, is_alias, is_reserved, is_untrusted};
 pub(crate) use origin::{OriginPattern, preflight_method};

@@ -76,18 +76,13 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::request::header_map;
 
     fn preflight(headers: &'static str) -> HeaderMap {
-        let mut sent = HeaderMap::new();
-        sent.insert(
-            header::ORIGIN,
-            HeaderValue::from_static("https://a.example"),
-        );
-        sent.insert(
-            header::ACCESS_CONTROL_REQUEST_HEADERS,
-            HeaderValue::from_static(headers),
-        );
-        sent
+        header_map(&[
+            ("origin", "https://a.example"),
+            ("access-control-request-headers", headers),
+        ])
     }
 
     #[test]

@@ -76,22 +76,16 @@ fn grants(cors: &Cors, key: &RequestKey<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
+    use http::HeaderMap;
 
     use super::*;
-    use crate::config::load::Sources;
+    use crate::{config::load::Sources, request::header_map};
 
     fn preflight(headers: &'static str) -> HeaderMap {
-        let mut sent = HeaderMap::new();
-        sent.insert(
-            header::ORIGIN,
-            HeaderValue::from_static("https://a.example"),
-        );
-        sent.insert(
-            header::ACCESS_CONTROL_REQUEST_HEADERS,
-            HeaderValue::from_static(headers),
-        );
-        sent
+        header_map(&[
+            ("origin", "https://a.example"),
+            ("access-control-request-headers", headers),
+        ])
     }
 
     fn table() -> RouteTable {

@@ -202,9 +202,7 @@ impl SessionCheck {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
-    use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+    use http::{HeaderMap, HeaderValue, StatusCode, header};
     use proptest::prelude::*;
     use quartet_auth::jwt::{ClaimMapping, IssuerSettings, KeySource};
     use quartet_common::clock::Clock;
@@ -215,26 +213,14 @@ mod tests {
         config::load::Sources,
         fuzz,
         reply::GatewayResponse,
-        routing::{CookieForward, PathPattern, TokenCookie, TokenSource},
+        routing::{CookieForward, TokenCookie, TokenSource},
     };
 
     /// Such a configuration is refused. Should one be in force nevertheless, its routes are closed.
     #[tokio::test]
     async fn without_a_verifier_every_request_is_refused() {
         let headers = HeaderMap::new();
-        let facts = RequestFacts {
-            method: &Method::GET,
-            path: "/",
-            target: b"/",
-            host: None,
-            client_ip: Ipv4Addr::LOCALHOST.into(),
-            is_secure: false,
-            reported_host: None,
-            websocket: WebSocket::No,
-            authority: None,
-            headers: &headers,
-            captures: &PathPattern::parse("/*").unwrap(),
-        };
+        let facts = RequestFacts::of_test(&headers);
         for rule in ["required", "optional"] {
             let text = format!(
                 "shipped_routes = false\n[upstreams.u]\naddresses = [\"u:1\"]\n\
@@ -329,19 +315,7 @@ mod tests {
         for name in [header::AUTHORIZATION, header::COOKIE] {
             let mut headers = HeaderMap::new();
             headers.append(name, value.clone());
-            let facts = RequestFacts {
-                method: &Method::GET,
-                path: "/",
-                target: b"/",
-                host: None,
-                client_ip: Ipv4Addr::LOCALHOST.into(),
-                is_secure: false,
-                reported_host: None,
-                websocket: WebSocket::No,
-                authority: None,
-                headers: &headers,
-                captures: &PathPattern::parse("/*").unwrap(),
-            };
+            let facts = RequestFacts::of_test(&headers);
             let Ok(Some(presented)) = sources.read(&facts) else {
                 continue;
             };

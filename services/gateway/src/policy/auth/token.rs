@@ -156,12 +156,10 @@ fn is_same_origin(facts: &RequestFacts<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use http::HeaderMap;
 
     use super::*;
-    use crate::routing::{CookieForward, PathPattern};
+    use crate::routing::CookieForward;
 
     #[test]
     fn exactly_one_bearer_token_is_accepted() {
@@ -209,16 +207,9 @@ mod tests {
         }
         let facts = RequestFacts {
             method,
-            path: "/",
-            target: b"/",
-            host: None,
-            client_ip: Ipv4Addr::LOCALHOST.into(),
             is_secure: proxy.0,
             reported_host: proxy.1,
-            websocket: WebSocket::No,
-            authority: None,
-            headers: &headers,
-            captures: &PathPattern::parse("/*").unwrap(),
+            ..RequestFacts::of_test(&headers)
         };
         match TokenSources::new(&sources).read(&facts) {
             Ok(None) => Ok(String::new()),

@@ -65,8 +65,28 @@ problem_kinds! {
         then: "Get a token with the scopes in `WWW-Authenticate`, or ask for the missing role.",
     }
     pub CROSS_SITE_REQUEST = FORBIDDEN "cross_site_request" "Request from another site" {
-        when: "The access token is in a cookie, and the request may change something, but neither `Sec-Fetch-Site` nor `Origin` says that it comes from a page of the same origin. At the admin listener: a page of another site sends the request, or `Host` is not an address of this machine.",
+        when: "The access token or the session is in a cookie, and the request may change something, but neither `Sec-Fetch-Site` nor `Origin` says that it comes from a page of the same origin. At the admin listener: a page of another site sends the request, or `Host` is not an address of this machine.",
         then: "Send the token in `Authorization: Bearer`.",
+    }
+    pub LOGIN_REQUIRED = UNAUTHORIZED "login_required" "Login required" {
+        when: "The path needs a session in a cookie, and the request has none that is valid. Browsers that open a page are sent to the login instead.",
+        then: "Log in: open `/auth/login` in a browser, or whatever path the operator has chosen.",
+    }
+    pub LOGIN_EXPIRED = BAD_REQUEST "login_expired" "Login no longer valid" {
+        when: "The browser comes back from the login service with a login that is unknown, too old, used, or of another browser.",
+        then: "Log in again.",
+    }
+    pub LOGIN_REFUSED = FORBIDDEN "login_refused" "Login refused" {
+        when: "The login service has refused the login, or the user is none of those who may log in here.",
+        then: "Use another account, or ask the operator for access.",
+    }
+    pub LOGIN_FAILED = BAD_GATEWAY "login_failed" "Login failed" {
+        when: "The login service has sent a response that cannot be accepted, such as a token for another login, or its clock is off.",
+        then: "Log in again, then report `request_id`.",
+    }
+    pub LOGIN_UNAVAILABLE = SERVICE_UNAVAILABLE "login_unavailable" "Login unavailable" {
+        when: "The login service, or the store of the sessions, does not respond.",
+        then: "Retry after the time in `Retry-After`.",
     }
     pub CONFIGURATION_REFUSED = UNPROCESSABLE_ENTITY "configuration_refused" "Configuration refused" {
         when: "A reload at the admin listener found a configuration that is not valid; `errors` has the place and the rule of each error.",
@@ -144,6 +164,16 @@ pub(crate) fn insufficient_scope(detail: &str, challenge: HeaderValue) -> Proble
 /// 403: a browser may have added the token to the request of another site.
 pub(crate) fn cross_site_request() -> Problem {
     Problem::new(&CROSS_SITE_REQUEST)
+}
+
+/// 401: there is no session.
+pub(crate) fn login_required() -> Problem {
+    Problem::new(&LOGIN_REQUIRED)
+}
+
+/// 403: the user is not one of those who may.
+pub(crate) fn login_refused() -> Problem {
+    Problem::new(&LOGIN_REFUSED)
 }
 
 /// 400: the route does not allow protocol upgrades.

@@ -17,13 +17,29 @@ pub(crate) struct Reply {
 pub(crate) enum GatewayResponse {
     /// Gets its body, with the request id, when it is sent.
     Problem(Problem),
+    /// The same for people.
+    Page(Page),
     Reply(Reply),
+}
+
+/// A problem as a page.
+pub(crate) struct Page {
+    pub(crate) problem: Problem,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// HTML with the request id.
+    pub(crate) render: Box<dyn Fn(&str) -> String + Send + Sync>,
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Page").field(&self.problem).finish()
+    }
 }
 
 impl GatewayResponse {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Problem(problem) => problem.kind.status,
+            Self::Problem(problem) | Self::Page(Page { problem, .. }) => problem.kind.status,
             Self::Reply(reply) => reply.status,
         }
     }
@@ -65,6 +81,16 @@ impl Reply {
         headers.fold(reply, |reply, (name, value)| {
             reply.header(name.clone(), value.clone())
         })
+    }
+
+    pub(crate) fn page(page: Page, request_id: &str) -> Self {
+        let content_type = HeaderValue::from_static("text/html; charset=utf-8");
+        let reply = Self::ok(content_type, (page.render)(request_id));
+        let headers = page.headers.into_iter();
+        headers.fold(
+            reply.status(page.problem.kind.status),
+            |reply, (name, value)| reply.header(name, value),
+        )
     }
 
     /// What `Content-Length` says; `None`: there is none with this status (RFC 9110, 8.6).

@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 4096;
 /// Readers decode percent-encoding. Encoded are bytes that are not visible ASCII, spaces at the ends, which
 /// parsers cut, and `%`; inside a list, commas too. So every value has one text, and no two have the
 /// same.
-pub(super) fn header_text(value: &Value) -> Option<HeaderValue> {
+pub fn header_text(value: &Value) -> Option<HeaderValue> {
     let mut text = String::new();
     match value {
         Value::Array(values) => {

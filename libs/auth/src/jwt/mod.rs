@@ -30,12 +30,13 @@ mod mapping;
 mod path;
 mod remote;
 mod settings;
+mod statement;
 
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, TimeDelta, Utc};
-use jsonwebtoken::{Algorithm, Validation, jwk::JwkSet};
+use jsonwebtoken::{Algorithm, Header, Validation, jwk::JwkSet};
 use moka::sync::Cache;
 use quartet_common::{
     clock::Clock,
@@ -47,6 +48,7 @@ use serde_json::{Map, Value};
 pub use claims::Claims;
 pub use error::JwtError;
 pub use hasura::HasuraClaims;
+pub use header_text::header_text;
 pub use issuers::{Issuers, VerifiedClaims};
 use keys::{Key, KeySet};
 pub use mapped::{KeptClaim, MappedClaims};
@@ -54,6 +56,7 @@ pub use mapping::ClaimMapping;
 pub use path::{ClaimPath, InvalidClaimPath};
 use remote::{FetchError, Location, RemoteKeySet};
 pub use settings::{IssuerSettings, KeySource, TokenAlgorithm};
+pub use statement::Statement;
 
 /// A longer token is rejected before it is decoded.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -116,6 +119,18 @@ impl JwtVerifier {
     /// # Errors
     /// When nothing can be fetched over TLS here.
     pub fn of_issuer(settings: IssuerSettings, clock: Clock) -> Result<Self, reqwest::Error> {
+        Self::of_issuer_over(settings, clock, None)
+    }
+
+    /// The same, with keys that are fetched by this client. It must have a time-out, and follow no redirects.
+    ///
+    /// # Errors
+    /// As [`of_issuer`](Self::of_issuer).
+    pub fn of_issuer_over(
+        settings: IssuerSettings,
+        clock: Clock,
+        client: Option<reqwest::Client>,
+    ) -> Result<Self, reqwest::Error> {
         let issuer = settings.issuer.as_deref().unwrap_or_default();
         let location = match &settings.keys {
             KeySource::Own => None,
@@ -126,7 +141,7 @@ impl JwtVerifier {
                 return Ok(Self::with(settings, clock, None, Some(keys)));
             }
         };
-        let remote = location.map(|location| RemoteKeySet::new(location, clock.clone()));
+        let remote = location.map(|location| RemoteKeySet::new(location, clock.clone(), client));
         Ok(Self::with(settings, clock, remote.transpose()?, None))
     }
 
@@ -264,29 +279,28 @@ impl JwtVerifier {
     }
 
     async fn verify_uncached(&self, token: &str) -> Result<VerifiedToken, JwtError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(JwtError::Malformed);
-        }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| JwtError::Malformed)?;
-        if header.crit.is_some() {
-            // None of these extensions is understood, so the token is not either (RFC 7515, 4.1.11).
-            return Err(JwtError::CriticalExtension);
-        }
+        let header = read_header(token)?;
         let typ = header.typ.as_deref().unwrap_or_default();
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
         let wanted = self.0.settings.token_type.as_deref();
         if wanted.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(typ)) {
             return Err(JwtError::WrongType);
         }
-        let key = self.key(header.kid.as_deref(), header.alg).await?;
-        if key.algorithm != header.alg || !self.accepts(key.algorithm) {
-            return Err(JwtError::WrongAlgorithm);
-        }
+        let key = self.key_for(&header).await?;
         let claims = self.decode(token, &key)?;
         claims.check()?;
         self.check_times(&claims)?;
         let claims = Arc::new(claims);
         Ok(VerifiedToken { key, claims })
+    }
+
+    /// The key that the header names, if it is for its algorithm.
+    async fn key_for(&self, header: &Header) -> Result<Arc<Key>, JwtError> {
+        let key = self.key(header.kid.as_deref(), header.alg).await?;
+        if key.algorithm != header.alg || !self.accepts(key.algorithm) {
+            return Err(JwtError::WrongAlgorithm);
+        }
+        Ok(key)
     }
 
     fn accepts(&self, algorithm: Algorithm) -> bool {
@@ -330,18 +344,30 @@ impl JwtVerifier {
     }
 
     fn check_times(&self, claims: &Claims) -> Result<(), JwtError> {
-        let now = i64::try_from(self.0.clock.since_epoch().as_secs()).unwrap_or(i64::MAX);
-        let leeway = i64::try_from(self.0.settings.leeway_seconds).unwrap_or(0);
-        if now >= claims.exp.saturating_add(leeway) {
+        self.check_expiry(claims.exp)?;
+        self.check_start(claims.nbf)
+    }
+
+    fn check_expiry(&self, exp: i64) -> Result<(), JwtError> {
+        if self.now() >= exp.saturating_add(self.leeway()) {
             return Err(JwtError::Expired);
         }
-        if claims
-            .nbf
-            .is_some_and(|nbf| now < nbf.saturating_sub(leeway))
-        {
+        Ok(())
+    }
+
+    fn check_start(&self, nbf: Option<i64>) -> Result<(), JwtError> {
+        if nbf.is_some_and(|nbf| self.now() < nbf.saturating_sub(self.leeway())) {
             return Err(JwtError::NotYetValid);
         }
         Ok(())
+    }
+
+    fn now(&self) -> i64 {
+        i64::try_from(self.0.clock.since_epoch().as_secs()).unwrap_or(i64::MAX)
+    }
+
+    fn leeway(&self) -> i64 {
+        i64::try_from(self.0.settings.leeway_seconds).unwrap_or(0)
     }
 
     async fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, JwtError> {
@@ -425,6 +451,20 @@ impl Inner {
         let seconds = u32::try_from(self.settings.refresh_seconds).unwrap_or(u32::MAX);
         TimeDelta::seconds(i64::from(seconds))
     }
+}
+
+/// # Errors
+/// `Malformed` when it is none, `CriticalExtension` when it demands what is not supported.
+fn read_header(token: &str) -> Result<Header, JwtError> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(JwtError::Malformed);
+    }
+    let header = jsonwebtoken::decode_header(token).map_err(|_| JwtError::Malformed)?;
+    if header.crit.is_some() {
+        // None of these extensions is understood, so the token is not either (RFC 7515, 4.1.11).
+        return Err(JwtError::CriticalExtension);
+    }
+    Ok(header)
 }
 
 /// Whether the claims are those of another token of the issuer: an ID token, a refresh token, or a message

@@ -12,6 +12,7 @@ mod limits;
 mod log_level;
 mod page;
 mod routes;
+mod sessions;
 mod status;
 mod transport;
 mod upstreams;
@@ -27,7 +28,7 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State as Extract},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use http::header;
 use quartet_common::{
@@ -129,6 +130,9 @@ fn router(state: &Arc<State>, gate: Gate) -> Router {
         .route("/limits", get(limits::list_limits))
         .route("/caches", get(caches::list_caches))
         .route("/caches/purge", post(caches::purge))
+        .route("/sessions", get(sessions::list_sessions))
+        .route("/sessions/{session}", delete(sessions::end_session))
+        .route("/sessions/revoke", post(sessions::revoke))
         .route(
             "/log-level",
             get(log_level::log_level).put(log_level::set_log_level),

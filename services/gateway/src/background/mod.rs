@@ -42,6 +42,8 @@ const FEED_BACKOFF: Backoff = Backoff {
 };
 /// How often a document is looked for that is missing.
 const DOCUMENT_CHECK: Duration = Duration::from_millis(100);
+/// Sockets are closed this long after their session has ended elsewhere.
+const LOGIN_SWEEP: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Starts the jobs on the current runtime. The result is notified after each round of discovery.
@@ -70,6 +72,14 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
         follow_revocations(Arc::clone(&followed), run)
     });
     runner.start(feed);
+    let logged_in = Arc::clone(state);
+    runner.start(Job::periodic("logins", LOGIN_SWEEP, move |_| {
+        let state = Arc::clone(&logged_in);
+        async move {
+            state.snapshot().sweep_logins(&state.metrics).await;
+            anyhow::Ok(())
+        }
+    }));
     let swept = Arc::clone(state);
     runner.start(Job::periodic("sweep", SWEEP, move |_| {
         sweep_rate_limits(&swept);

@@ -14,6 +14,7 @@ const SCHEMA: Schema<'static> = Schema {
         "issuers",
         "upstreams",
         "limits",
+        "logins",
         "lookups",
         "caches",
         "cors",

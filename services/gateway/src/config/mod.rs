@@ -3,6 +3,7 @@
 pub(crate) mod addresses;
 pub(crate) mod admin;
 pub(crate) mod load;
+pub(crate) mod logins;
 pub(crate) mod lookups;
 pub(crate) mod model;
 pub(crate) mod restart;
@@ -22,6 +23,7 @@ use crate::{
     routing::{ClaimHeader, OnStoreError, RouteTable, SecurityHeaders},
 };
 use admin::AdminConfig;
+use logins::LoginConfig;
 use lookups::LookupConfig;
 pub(crate) use upstreams::{
     Balancing, ClientIdentity, HashBy, HealthCheck, HealthProbe, Host, LoadLimits, MAX_WEIGHT, Tls,
@@ -46,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) issuers: Vec<IssuerConfig>,
     pub(crate) upstreams: Vec<UpstreamConfig>,
     pub(crate) limits: Vec<Limit>,
+    pub(crate) logins: Vec<LoginConfig>,
     pub(crate) lookups: Vec<LookupConfig>,
     /// Of responses to requests that match no route.
     pub(crate) security_headers: Option<Arc<SecurityHeaders>>,

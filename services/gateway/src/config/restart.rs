@@ -4,7 +4,7 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 38] = [
+const RELOADED: [&str; 39] = [
     "shipped_routes",
     "admin",
     "server.http2",
@@ -32,6 +32,7 @@ const RELOADED: [&str; 38] = [
     "defaults",
     "upstreams",
     "limits",
+    "logins",
     "lookups",
     "server.client_header",
     "server.send_forwarded",
@@ -94,6 +95,7 @@ mod tests {
                 "issuers",
                 "upstreams",
                 "limits",
+                "logins",
                 "lookups",
                 "caches",
                 "cors",

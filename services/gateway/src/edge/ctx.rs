@@ -24,8 +24,9 @@ use crate::{
         headers::{FORWARDED_PREFIX, Origin, ReportedConnection},
     },
     reply::GatewayResponse,
-    request::{Headers, RequestFacts, WebSocket, client_by_forwarded},
+    request::{Headers, RequestFacts, RequestTarget, WebSocket, client_by_forwarded},
     routing::{MatchedRoute, Route},
+    session::PageRequest,
     snapshot::Snapshot,
     state::State,
     upstream::{BalanceKey, Lease, Permit, RequestCopy, Upstream},
@@ -286,6 +287,7 @@ impl Ctx {
             method: head.method,
             path: matched.path(head.path),
             target: matched.forwarded().map_or(head.target, str::as_bytes),
+            asked: matched.asked(head.target),
             host: matched.host(head.authority, head.headers),
             client_ip: self.client_ip,
             is_secure: self.policy.is_secure,
@@ -320,6 +322,35 @@ impl Ctx {
         self.upgrade = facts.websocket == WebSocket::Handshake;
         self.streaming = matched.route.stream || (matched.route.upgrade && self.upgrade);
         flow
+    }
+
+    /// What a page of a login knows of its request. `None`: no route was found.
+    pub(super) fn page_request<'p>(
+        &'p self,
+        head: ReceivedHead<'p>,
+        body: &'p [u8],
+    ) -> Option<PageRequest<'p>> {
+        let matched = self.matched.as_ref()?;
+        let asked = matched.asked(head.target);
+        let query = std::str::from_utf8(asked).map(RequestTarget::split);
+        Some(PageRequest {
+            query: query.map_or("", |target| target.query.trim_start_matches('?')),
+            body,
+            facts: RequestFacts {
+                method: head.method,
+                path: matched.path(head.path),
+                target: asked,
+                asked,
+                host: matched.host(head.authority, head.headers),
+                client_ip: self.client_ip,
+                is_secure: self.policy.is_secure,
+                reported_host: self.reported_host.as_deref(),
+                websocket: WebSocket::No,
+                authority: head.authority,
+                headers: head.headers,
+                captures: &*matched.pattern,
+            },
+        })
     }
 
     /// Adds what the policies of the route say about a final response.

@@ -59,6 +59,7 @@ mod gather;
 mod http2;
 mod kept;
 mod logging;
+mod login_page;
 mod mirror;
 mod parts;
 mod peer;

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     policy::ResponseHead,
-    reply::{GatewayResponse, Reply},
+    reply::{GatewayResponse, Page, Reply},
     state::State,
 };
 
@@ -98,6 +98,10 @@ pub(super) async fn answer(
 ) -> Result<()> {
     match answer {
         GatewayResponse::Problem(problem) => self::problem(session, ctx, problem, state).await,
+        GatewayResponse::Page(page) => {
+            let reply = page_reply(ctx, page);
+            send(session, ctx, reply, state).await
+        }
         GatewayResponse::Reply(reply) => send(session, ctx, reply, state).await,
     }
 }
@@ -115,11 +119,21 @@ pub(super) async fn problem(
 
 /// The reply with a problem, which is noted for the access log.
 pub(super) fn problem_reply(ctx: &mut Ctx, problem: &Problem, path: &str) -> Reply {
+    note(ctx, problem);
+    Reply::problem(problem, ctx.request_id(), path)
+}
+
+/// The same for people.
+pub(super) fn page_reply(ctx: &mut Ctx, page: Page) -> Reply {
+    note(ctx, &page.problem);
+    Reply::page(page, ctx.request_id())
+}
+
+fn note(ctx: &mut Ctx, problem: &Problem) {
     ctx.problem = Some(SentProblem {
         code: problem.kind.code,
         causes: problem.causes(),
     });
-    Reply::problem(problem, ctx.request_id(), path)
 }
 
 /// Sends a response. A client that does not read it in time loses its connection or stream.

@@ -8,6 +8,7 @@ use quartet_common::problem::Problem;
 
 use super::{
     ctx::{Ctx, ReceivedHead},
+    login_page,
     refresh::Refresher,
     reply, request_body,
 };
@@ -107,6 +108,9 @@ async fn serve_page(
     let path = ctx.matched.as_ref().map(|matched| matched.path(head.path));
     let path = path.unwrap_or_default().to_owned();
     let snapshot = Arc::clone(&ctx.snapshot);
+    if serve == GatewayPage::Login {
+        return login_page::serve(session, ctx, state).await;
+    }
     if serve == GatewayPage::Health && asks_deep(head, ctx) {
         let page = state.deep_health.render(&snapshot).await;
         return reply::send(session, ctx, page, state).await;

@@ -323,6 +323,7 @@ fn forwarded(
         method: &request.method,
         path: matched.path(sent_path),
         target: request.url.as_bytes(),
+        asked: request.url.as_bytes(),
         host: host.as_deref().map(str::as_bytes),
         client_ip: request.client_ip,
         is_secure,

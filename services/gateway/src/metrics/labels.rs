@@ -55,6 +55,17 @@ pub(super) struct LookupLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LoginLabel {
+    pub(super) login: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LoginLabels {
+    pub(super) login: Arc<str>,
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct MirrorLabels {
     pub(super) upstream: Arc<str>,
     pub(super) outcome: &'static str,

@@ -1,6 +1,7 @@
 //! The gateway's own metrics, beside those that every service has.
 
 mod labels;
+mod logins;
 mod register;
 mod series;
 
@@ -16,8 +17,9 @@ use crate::{
     upstream::{LookupOutcome, MirrorOutcome},
 };
 use labels::{
-    CacheLabel, CacheOutcomeLabel, CapLabel, CheckLabels, ConfigLabel, LimitLabel, LookupLabels,
-    MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel, UpstreamLabel,
+    CacheLabel, CacheOutcomeLabel, CapLabel, CheckLabels, ConfigLabel, LimitLabel, LoginLabel,
+    LoginLabels, LookupLabels, MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel,
+    UpstreamLabel,
 };
 pub(crate) use series::PatternSeries;
 
@@ -52,6 +54,8 @@ pub(crate) struct GatewayMetrics {
     refused: Family<RefusalLabels, Counter>,
     checks: Family<CheckLabels, Counter>,
     rate_limited: Family<LimitLabel, Counter>,
+    logins: Family<LoginLabels, Counter>,
+    login_sessions: Family<LoginLabel, Gauge>,
     lookups: Family<LookupLabels, Counter>,
     mirrored: Family<MirrorLabels, Counter>,
     rate_limit_fallbacks: Family<LimitLabel, Counter>,
@@ -106,6 +110,8 @@ impl GatewayMetrics {
             refused: Family::default(),
             checks: Family::default(),
             rate_limited: Family::default(),
+            logins: Family::default(),
+            login_sessions: Family::default(),
             lookups: Family::default(),
             mirrored: Family::default(),
             rate_limit_fallbacks: Family::default(),
@@ -126,6 +132,7 @@ impl GatewayMetrics {
         metrics.register(reloads);
         metrics.register_feed();
         metrics.register_destinations();
+        metrics.register_logins();
         metrics.register_limit_store();
         metrics.validation.register(&metrics.http);
         metrics

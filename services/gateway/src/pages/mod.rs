@@ -33,5 +33,7 @@ pub(crate) async fn render(
         .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))),
         GatewayPage::Openapi => documents.render(path, snapshot).await,
         GatewayPage::Docs => docs::render(path),
+        // They need more of the request than its path.
+        GatewayPage::Login => Err(crate::error::no_route()),
     }
 }

@@ -10,10 +10,10 @@
 //! 6. `upgrade`: may the request become a WebSocket
 //! 7. `body_limit`: is the announced body too large, and `decompression`: may it be compressed
 //!    `grpc_web`: is it to be translated for its upstream
-//! 8. `auth`: the access token. A refusal is deferred until the limits have counted, against the
+//! 8. `login`: the session of a person, and `auth`: the access token. A refusal is deferred until the limits have counted, against the
 //!    client IP: otherwise guessing tokens would be free.
 //! 9. `rate_limit`: all limits of the route together. Then the deferred refusal is sent, so that no
-//!    later step has to know of it.
+//!    later step has to know of it. A browser without a session is sent to its login now.
 //! 10. `security_headers` of the response
 //! 11. `edits`: the route's changes to headers of request and response
 //! 12. `split` or `lookup`: the upstream, of a route with several
@@ -44,6 +44,7 @@ use super::{
     grpc_calls,
     invalidator::Invalidator,
     lifecycle::Announcement,
+    login::{self, LoginCookies, LoginGuard},
     lookup::Lookup,
     maintenance::MaintenanceMode,
     mirror::Mirroring,
@@ -60,6 +61,7 @@ use crate::{
     metrics::GatewayMetrics,
     request::RequestFacts,
     routing::{Auth, RequestDecompression, Route, RouteAction, SecurityHeaders},
+    session::Login,
     upstream::{AddressLookup, Mirror, Upstream},
 };
 
@@ -68,6 +70,8 @@ use crate::{
 pub(crate) struct ChainParts<'p> {
     pub(crate) access: AccessParts<'p>,
     pub(crate) claim_names: Option<&'p ClaimNames>,
+    pub(crate) logins: &'p [Arc<Login>],
+    pub(crate) login_cookies: Option<&'p LoginCookies>,
     pub(crate) limits: &'p [Arc<NamedLimit>],
     /// Counts them with the other replicas.
     pub(crate) shared: Option<&'p Arc<SharedCounter>>,
@@ -98,10 +102,14 @@ pub(super) enum Step {
     BodyLimit(BodyLimit),
     Decompression(Decompression),
     GrpcWeb,
+    Login(LoginGuard),
     AccessToken(AccessToken),
     RateLimits(RateLimits),
-    /// Sends what `AccessToken` has deferred.
+    /// Sends what `Login` and `AccessToken` have deferred.
     Refusal,
+    /// Sends browsers without a session to their login.
+    Challenge,
+    LoginCookies(LoginCookies),
     SecurityHeaders(Arc<SecurityHeaders>),
     HeaderEdits(HeaderEdits),
     Split(Split),
@@ -134,6 +142,9 @@ impl Chain {
             steps.push(Step::Decompression(policy));
         }
         steps.extend(route.grpc_web.then_some(Step::GrpcWeb));
+        let guard = login_guard(route, parts.logins);
+        let needs_login = guard.is_some();
+        steps.extend(guard.map(Step::Login));
         if route.auth != Auth::Public {
             let policy = AccessToken::new(route, access);
             steps.push(Step::AccessToken(policy));
@@ -141,9 +152,12 @@ impl Chain {
         if !route.limits.is_empty() {
             steps.push(Step::RateLimits(RateLimits::new(route, limits, shared)));
         }
-        if route.auth != Auth::Public {
+        if needs_login || route.auth != Auth::Public {
             steps.push(Step::Refusal);
         }
+        steps.extend(needs_login.then_some(Step::Challenge));
+        let login_cookies = parts.login_cookies.cloned();
+        steps.extend(login_cookies.map(Step::LoginCookies));
         if let Some(headers) = &route.guards.security_headers {
             steps.push(Step::SecurityHeaders(Arc::clone(headers)));
         }
@@ -232,8 +246,11 @@ impl Chain {
                 | Step::BodyLimit(_)
                 | Step::Decompression(_)
                 | Step::GrpcWeb
+                | Step::Login(_)
                 | Step::AccessToken(_)
                 | Step::Refusal
+                | Step::Challenge
+                | Step::LoginCookies(_)
                 | Step::Lookup(_)
                 | Step::Mirroring(_)
                 | Step::Validation(_)
@@ -269,9 +286,15 @@ impl Step {
                 grpc_calls::on_request(facts, context);
                 Verdict::Now(Flow::Continue)
             }
+            Self::Login(policy) => policy.on_request(facts, context),
             Self::AccessToken(policy) => policy.on_request(facts, context),
             Self::RateLimits(policy) => policy.on_request(facts, context),
             Self::Refusal => Verdict::Now(context.refusal()),
+            Self::Challenge => login::challenge(facts, context),
+            Self::LoginCookies(policy) => {
+                policy.on_request(facts, context);
+                Verdict::Now(Flow::Continue)
+            }
             Self::HeaderEdits(policy) => {
                 policy.on_request(facts, context);
                 Verdict::Now(Flow::Continue)
@@ -292,6 +315,12 @@ impl Step {
             }
         }
     }
+}
+
+/// The pages of a login are there for those who are not logged in.
+fn login_guard(route: &Route, logins: &[Arc<Login>]) -> Option<LoginGuard> {
+    let is_page = matches!(route.action, RouteAction::Serve(_));
+    (!is_page).then(|| LoginGuard::new(route, logins)).flatten()
 }
 
 /// The steps before it is known who sent a request.

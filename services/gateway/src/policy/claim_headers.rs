@@ -9,7 +9,7 @@ use http::HeaderName;
 
 use super::context::{Edit, PolicyContext};
 use crate::{
-    config::Config,
+    config::{Config, logins::LoginConfig},
     request::{RequestFacts, has_prefix},
 };
 
@@ -29,6 +29,8 @@ impl ClaimNames {
         let routes = config.routes.routes().iter();
         let of_routes = routes.flat_map(|route| &route.access.headers);
         let names = of_issuers.chain(of_routes).map(|header| &header.name);
+        let of_logins = config.logins.iter().flat_map(LoginConfig::header_names);
+        let names = names.chain(of_logins);
         let mut names: Vec<HeaderName> = names.cloned().collect();
         names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();

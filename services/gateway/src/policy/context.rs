@@ -8,7 +8,7 @@ use quartet_auth::jwt::Claims;
 pub(super) use super::flow::{Edit, Flow, ResponseHead, Verdict};
 use super::{
     access_end::AccessSpan, compression::Encoder, decoder::Decoder, fetch::CacheAccess,
-    grpc_web::GrpcWeb, validated::Validated,
+    grpc_web::GrpcWeb, login::LoginContext, validated::Validated,
 };
 use crate::{
     reply::GatewayResponse,
@@ -24,7 +24,9 @@ static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 pub(crate) struct PolicyContext {
     /// The claims of the verified access token. They name the caller to the upstream.
     pub(crate) caller: Option<Arc<Claims>>,
-    /// Of a WebSocket that a token has opened.
+    /// What the request has to do with a login.
+    pub(crate) login: Option<LoginContext>,
+    /// Of a WebSocket that a token or a session has opened.
     pub(crate) access: Option<Box<AccessSpan>>,
     /// Applied in this order, after what is untrusted was removed and the caller named.
     pub(crate) edits: Vec<Edit>,

@@ -22,7 +22,7 @@ impl Chain {
     pub(crate) fn describe(&self, route: &Route, config: &Config) -> Vec<PolicyDescription> {
         let steps = self.steps().iter();
         steps
-            .filter(|step| !matches!(step, Step::Refusal))
+            .filter(|step| !matches!(step, Step::Refusal | Step::Challenge))
             .map(|step| PolicyDescription {
                 name: name(step),
                 settings: settings(step, route, config),
@@ -61,6 +61,8 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         Step::ClaimNames(_)
         | Step::GrpcWeb
         | Step::Refusal
+        | Step::Challenge
+        | Step::LoginCookies(_)
         | Step::Maintenance(_)
         | Step::Fault(_)
         | Step::SecurityHeaders(_)
@@ -73,6 +75,10 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         }),
         Step::Upgrade(_) => json!({ "upgrade": route.upgrade }),
         Step::BodyLimit(_) => json!({ "body_limit_bytes": route.body_limit_bytes }),
+        Step::Login(_) => {
+            let logins = route.logins.iter().map(|login| &config.logins[login.index]);
+            json!({ "login": logins.map(|login| &*login.name).collect::<Vec<_>>() })
+        }
         Step::AccessToken(_) => access(route, config),
         Step::RateLimits(_) => {
             let limits = route.limits.iter().map(|&index| &config.limits[index]);

@@ -2,9 +2,16 @@
 
 use std::net::IpAddr;
 
-use http::{Method, header};
+use http::{HeaderName, Method, header};
 
-use super::{headers::Headers, host::Authority, origin::WebOrigin, websocket::WebSocket};
+use super::{
+    headers::{Headers, is_text},
+    host::Authority,
+    origin::WebOrigin,
+    websocket::WebSocket,
+};
+
+static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A request, borrowed from whichever parser read it.
 #[derive(Clone, Copy)]
@@ -14,6 +21,8 @@ pub(crate) struct RequestFacts<'r> {
     pub(crate) path: &'r str,
     /// Path and query as the upstream sees them, after a `rewrite`.
     pub(crate) target: &'r [u8],
+    /// Path and query for which the client asked, in their one spelling.
+    pub(crate) asked: &'r [u8],
     /// That was matched.
     pub(crate) host: Option<&'r [u8]>,
     pub(crate) client_ip: IpAddr,
@@ -50,6 +59,7 @@ impl<'r> RequestFacts<'r> {
             method: &GET,
             path: "/",
             target: b"/",
+            asked: b"/",
             host: None,
             client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             is_secure: false,
@@ -78,6 +88,21 @@ impl<'r> RequestFacts<'r> {
             _ => false,
         };
         scheme && host.is_some_and(|host| origin.is_of(&host))
+    }
+
+    /// What the browser says, if it is one that says it, and otherwise the origin of the page. A request
+    /// without either is refused: no browser of today leaves out both.
+    pub(crate) fn is_same_origin(&self) -> bool {
+        let headers = self.headers;
+        if let Some(site) = headers.first(&FETCH_SITE) {
+            return site == b"same-origin" && headers.nth(&FETCH_SITE, 1).is_none();
+        }
+        let origin = headers
+            .first(&header::ORIGIN)
+            .filter(|value| is_text(value));
+        let origin = origin.and_then(|value| std::str::from_utf8(value).ok());
+        let is_only = headers.nth(&header::ORIGIN, 1).is_none();
+        is_only && origin.is_some_and(|origin| self.is_of_same_host(origin))
     }
 
     pub(crate) fn capture(&self, name: &str) -> Option<&'r str> {

@@ -41,6 +41,11 @@ pub(crate) fn is_visible(value: &[u8]) -> bool {
         .fold(false, |found, &byte| found | is_other(byte))
 }
 
+/// Whether every server reads the same text from a value.
+pub(crate) fn is_text(value: &[u8]) -> bool {
+    is_visible(value) && memchr::memchr(b'\t', value).is_none()
+}
+
 impl dyn Headers + '_ {
     /// All values of a header.
     pub(crate) fn all(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {

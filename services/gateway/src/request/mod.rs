@@ -4,6 +4,7 @@
 //! against the routes and forwarded, so an upstream cannot read another path than the one that the
 //! route was chosen for.
 
+mod cookies;
 mod facts;
 mod forwarded;
 mod headers;
@@ -14,11 +15,12 @@ pub(crate) mod path;
 mod target;
 mod websocket;
 
+pub(crate) use cookies::{LeftCookies, cookie_pairs, without_cookies};
 pub(crate) use facts::{Captures, RequestFacts};
 pub(crate) use forwarded::client_by_forwarded;
 #[cfg(test)]
 pub(crate) use headers::header_map;
-pub(crate) use headers::{Headers, is_visible};
+pub(crate) use headers::{Headers, is_text, is_visible};
 pub(crate) use identity::{has_prefix, is_alias, is_reserved, is_untrusted};
 pub(crate) use origin::{OriginPattern, preflight_method};
 pub(crate) use target::{RequestTarget, reconcile};

@@ -1,4 +1,5 @@
-//! Sessions that keep something open: a WebSocket lives longer than the request that brought its token.
+//! Sessions that keep something open: a WebSocket lives longer than the request that brought its token,
+//! or its cookie.
 //!
 //! News of the feed reach those who are concerned, and wake no others, however many there are.
 
@@ -14,7 +15,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How much is open by each session, and what reports that the session has ended.
 #[derive(Debug, Default)]
-pub(super) struct OpenSessions(Mutex<HashMap<Box<str>, (usize, CancellationToken)>>);
+pub(crate) struct OpenSessions(Mutex<HashMap<Box<str>, (usize, CancellationToken)>>);
 
 /// Ready once the session has ended.
 pub(crate) struct SessionEnd {
@@ -25,7 +26,7 @@ pub(crate) struct SessionEnd {
 
 impl OpenSessions {
     /// Notes that the session has something open, until the result is dropped.
-    pub(super) fn note(self: &Arc<Self>, session: &str) -> SessionEnd {
+    pub(crate) fn note(self: &Arc<Self>, session: &str) -> SessionEnd {
         let ended = {
             let mut open = self.lock();
             let (count, ended) = open.entry(session.into()).or_default();
@@ -39,7 +40,7 @@ impl OpenSessions {
         }
     }
 
-    pub(super) fn end<'s>(&self, sessions: impl Iterator<Item = &'s str>) {
+    pub(crate) fn end<'s>(&self, sessions: impl Iterator<Item = &'s str>) {
         let open = self.lock();
         if open.is_empty() {
             return;
@@ -49,6 +50,11 @@ impl OpenSessions {
                 ended.cancel();
             }
         }
+    }
+
+    /// Those that have something open, up to a number.
+    pub(crate) fn names(&self, most: usize) -> Vec<Box<str>> {
+        self.lock().keys().take(most).cloned().collect()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, (usize, CancellationToken)>> {

@@ -74,6 +74,11 @@ impl MatchedRoute {
         rewritten.or(self.target.as_deref())
     }
 
+    /// Path and query that were asked for, of which `sent` are those that were sent.
+    pub(crate) fn asked<'m>(&'m self, sent: &'m [u8]) -> &'m [u8] {
+        self.target.as_deref().map_or(sent, str::as_bytes)
+    }
+
     /// What the upstream does not see of the path.
     pub(crate) fn removed_prefix(&self) -> Option<&HeaderValue> {
         self.rewritten.as_deref()?.prefix.as_ref()

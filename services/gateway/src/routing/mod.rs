@@ -7,6 +7,7 @@ mod condition;
 mod forecast;
 mod guards;
 mod lifecycle;
+mod login;
 mod matched;
 mod mirror;
 mod pattern;
@@ -31,6 +32,7 @@ pub(crate) use guards::{
     SecurityHeaders,
 };
 pub(crate) use lifecycle::{AfterSunset, Lifecycle};
+pub(crate) use login::RouteLogin;
 pub(crate) use matched::{MatchedRoute, ReadHead, SentHead};
 pub(crate) use mirror::MirrorRule;
 pub(crate) use pattern::{HostPattern, PathPattern};

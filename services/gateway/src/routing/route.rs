@@ -12,6 +12,7 @@ use super::{
     condition::{HeaderCondition, QueryCondition},
     guards::Guards,
     lifecycle::Lifecycle,
+    login::RouteLogin,
     mirror::MirrorRule,
     pattern::{HostPattern, PathPattern},
     retry::RetryOn,
@@ -53,6 +54,8 @@ pub(crate) struct Route {
     pub(crate) lifecycle: Option<Lifecycle>,
     pub(crate) auth: Auth,
     pub(crate) access: Access,
+    /// The first whose hosts are those of the request counts; none: no login is needed.
+    pub(crate) logins: Vec<RouteLogin>,
     /// Indices into the configuration's limits, in the order in which they count.
     pub(crate) limits: Vec<usize>,
     /// In place of what the limits say.
@@ -129,6 +132,8 @@ pub(crate) enum GatewayPage {
     Health,
     Openapi,
     Docs,
+    /// Those of the route's login.
+    Login,
 }
 
 /// Which access tokens a route requires.

@@ -6,6 +6,7 @@
 //! their addresses and health. Of a changed upstream, addresses and health are carried over.
 
 mod describe;
+mod logins;
 mod notices;
 mod parts;
 
@@ -26,11 +27,12 @@ use crate::{
     error,
     metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
-        AccessParts, Chain, ChainParts, ClaimNames, ValidationParts,
+        AccessParts, Chain, ChainParts, ClaimNames, LoginCookies, ValidationParts,
         rate_limit::{LocalCounter, NamedLimit, SharedCounter},
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
+    session::Login,
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
 
@@ -53,6 +55,8 @@ pub(crate) struct Snapshot {
     verifiers: Vec<JwtVerifier>,
     /// By the index of the upstream; `None`: no route validates against its document.
     documents: Vec<Option<Arc<DocumentSlot>>>,
+    /// In the order of the configuration.
+    pub(crate) logins: Vec<Arc<Login>>,
     /// `None`: each process counts for itself.
     pub(crate) shared_counter: Option<Arc<SharedCounter>>,
 }
@@ -89,6 +93,13 @@ impl Snapshot {
             .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
             .collect();
         let shared_counter = Self::shared_counter(&config, previous, shared)?;
+        let logins = Self::logins(
+            &config,
+            previous,
+            (&verifiers, shared_counter.as_ref()),
+            shared,
+        )?;
+        let login_cookies = LoginCookies::of(&logins);
         let sessions = Self::session_check(&config, shared.revocations);
         let access = AccessParts {
             issuers: &config.issuers,
@@ -110,6 +121,8 @@ impl Snapshot {
         let parts = ChainParts {
             access,
             claim_names: claim_names.as_ref(),
+            logins: &logins,
+            login_cookies: login_cookies.as_ref(),
             limits: &limits,
             shared: shared_counter.as_ref(),
             upstreams: &upstreams,
@@ -143,6 +156,7 @@ impl Snapshot {
             series,
             verifiers,
             documents,
+            logins,
             shared_counter,
         };
         snapshot.export(shared.metrics);
@@ -218,6 +232,7 @@ impl Snapshot {
         if let Some(old) = kind(self).filter(|old| kind(next) != Some(old)) {
             metrics.forget_limit_store(old);
         }
+        self.forget_logins(next, metrics);
         for cache in &self.caches {
             let name = &cache.settings.name;
             if next.caches.iter().all(|it| it.settings.name != *name) {

@@ -48,6 +48,16 @@ mod issuers;
 mod lifecycle;
 #[path = "../it/limits.rs"]
 mod limits;
+#[path = "../it/login_core.rs"]
+mod login_core;
+#[path = "../it/login_faults.rs"]
+mod login_faults;
+#[path = "../it/login_logout.rs"]
+mod login_logout;
+#[path = "../it/login_paths.rs"]
+mod login_paths;
+#[path = "../it/login_sessions.rs"]
+mod login_sessions;
 #[path = "../it/lookups.rs"]
 mod lookups;
 #[path = "../it/matching.rs"]

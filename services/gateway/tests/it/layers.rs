@@ -8,12 +8,12 @@ fn imports_point_downward() {
             ["lib", "*", "pingora"],
             [
                 "edge",
-                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz cache",
+                "admin background state pages snapshot session policy upstream routing request listener config reply error fuzz cache",
                 "",
             ],
             [
                 "admin",
-                "state status cache config admin_access reloads snapshot explain policy upstream request routing reply error",
+                "state status cache config admin_access reloads snapshot explain policy session upstream request routing reply error",
                 "pingora",
             ],
             [
@@ -41,12 +41,17 @@ fn imports_point_downward() {
             ["explain", "snapshot policy routing request", "pingora axum"],
             [
                 "snapshot",
-                "admin_access policy document cache upstream config routing metrics error revocations",
+                "admin_access policy session document cache upstream config routing metrics error revocations",
                 "pingora axum",
             ],
             [
                 "policy",
-                "document cache config routing request upstream metrics reply error fuzz revocations",
+                "session document cache config routing request upstream metrics reply error fuzz revocations",
+                "pingora axum",
+            ],
+            [
+                "session",
+                "config request metrics reply error revocations",
                 "pingora axum",
             ],
             ["admin_access", "config", "pingora axum"],

@@ -32,7 +32,7 @@ export async function listening (port, child) {
   throw new Error(`nothing listens on port ${port}`)
 }
 
-// `more` is TOML: keys of [server] first.
+// `more` is TOML, or a function of the port that returns it: keys of [server] first.
 export async function startGateway (origin, more) {
   const [listen, admin] = [await freePort(), await freePort()]
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'quartet-peers-'))
@@ -47,7 +47,7 @@ retries = 0
 [server]
 listen = ["127.0.0.1:${listen}"]
 admin_listen = "127.0.0.1:${admin}"
-${more}`)
+${typeof more === 'function' ? more(listen) : more}`)
   const child = spawn(`${process.env.PROGRAMS}/quartet-gateway`, ['serve', '--config', file], {
     stdio: 'inherit', env: { PATH: process.env.PATH }
   })

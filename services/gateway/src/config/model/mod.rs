@@ -7,6 +7,7 @@ mod guards;
 mod health;
 mod issuers;
 mod limits;
+mod logins;
 mod lookups;
 mod mirror;
 mod names;
@@ -34,6 +35,7 @@ pub(crate) use guards::{
 pub(crate) use health::Health;
 pub(crate) use issuers::Issuer;
 pub(crate) use limits::{Key, Limit, LimitScope, NamedKey, RateLimitStore};
+pub(crate) use logins::{Login, LoginHeaders, LoginKind, LoginStore};
 pub(crate) use lookups::{Lookup, Ports};
 pub(crate) use names::Names;
 pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
@@ -72,6 +74,8 @@ pub(crate) struct Model {
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     #[serde(default)]
     pub(crate) limits: BTreeMap<String, Limit>,
+    #[serde(default)]
+    pub(crate) logins: BTreeMap<String, Login>,
     #[serde(default)]
     pub(crate) lookups: BTreeMap<String, Lookup>,
     #[serde(default)]

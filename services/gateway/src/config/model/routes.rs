@@ -79,6 +79,9 @@ pub(crate) struct Route {
     pub(crate) after_sunset: AfterSunset,
     #[serde(default)]
     pub(crate) auth: Auth,
+    /// `None`: by the host.
+    #[serde(default)]
+    pub(crate) login: Option<String>,
     #[serde(default)]
     pub(crate) issuers: Names,
     #[serde(default)]
@@ -142,6 +145,28 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// The route to the pages of a login.
+    pub(crate) fn of_login(
+        login: &str,
+        paths: Vec<String>,
+        host: Option<String>,
+        limit: Names,
+    ) -> Self {
+        let hosts: Vec<String> = host.into_iter().collect();
+        let route = serde_json::json!({
+            "paths": paths,
+            "hosts": hosts,
+            "serve": "login",
+            "login": login,
+            "auth": "public",
+            "priority": i32::MAX,
+        });
+        let mut route: Self =
+            serde_json::from_value(route).expect("all other settings have defaults");
+        route.limit = limit;
+        route
+    }
+
     /// Whether requests are forwarded.
     pub(crate) fn has_upstream(&self) -> bool {
         self.upstream.is_some() || self.split.is_some() || self.lookup.is_some()

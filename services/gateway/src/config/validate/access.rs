@@ -150,7 +150,7 @@ fn check_sources(
 }
 
 /// A token in the sense of RFC 9110, 5.6.2.
-fn is_cookie_name(name: &str) -> bool {
+pub(super) fn is_cookie_name(name: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.len() <= 128 && name.bytes().all(is_token)
 }

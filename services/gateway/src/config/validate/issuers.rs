@@ -75,7 +75,7 @@ impl KeptClaims {
     }
 }
 
-fn header_name(name: &str) -> Result<HeaderName, String> {
+pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
     let name = HeaderName::try_from(name).map_err(|_| "is not a valid header name".to_owned())?;
     if is_own(name.as_str()) || ["authorization", "cookie"].contains(&name.as_str()) {
         return Err("is a header that the gateway sets itself".to_owned());

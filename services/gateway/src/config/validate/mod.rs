@@ -15,6 +15,7 @@ mod health;
 mod issuers;
 mod lifecycle;
 mod limits;
+mod logins;
 mod lookups;
 mod mirror;
 mod references;
@@ -42,8 +43,9 @@ pub(super) use lookups::upstream_of;
 
 /// # Errors
 /// Every violation.
-pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config, Violations> {
+pub(super) fn validate(mut model: model::Model, settings: Settings) -> Result<Config, Violations> {
     let mut checker = Checker::default();
+    logins::add_routes(&mut model);
     check_shared(&model, &mut checker);
     server::check(&model.server, &mut checker);
     let admin = admin::check(&model, &mut checker);
@@ -62,6 +64,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
         .iter()
         .filter_map(|(name, limit)| limits::check(name, limit, &reserved, &mut checker))
         .collect();
+    let logins = logins::check(&model, &mut checker);
     let lookups = lookups::check(&model, &mut checker);
     let caches = model.caches.iter();
     let caches = caches
@@ -89,6 +92,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
         issuers,
         upstreams,
         limits,
+        logins,
         lookups,
         security_headers,
         limit_store,

@@ -20,6 +20,20 @@ pub(super) struct ReservedHeaders {
     hasura: bool,
 }
 
+/// Those by which upstreams learn who is logged in.
+fn login_headers(login: &model::Login) -> impl Iterator<Item = &String> {
+    let headers = &login.headers;
+    let all = [
+        &headers.user,
+        &headers.email,
+        &headers.groups,
+        &headers.name,
+    ];
+    let token = login.access_token_header.as_ref();
+    let token = token.filter(|name| !name.eq_ignore_ascii_case("authorization"));
+    all.into_iter().chain(token).filter(|name| !name.is_empty())
+}
+
 impl ReservedHeaders {
     pub(super) fn of(model: &model::Model) -> Self {
         let of_issuers = model
@@ -29,6 +43,8 @@ impl ReservedHeaders {
             .map(|issuer| &issuer.claim_headers);
         let of_routes = model.routes.values().map(|route| &route.claim_headers);
         let names = of_issuers.chain(of_routes).flat_map(|table| table.keys());
+        let of_logins = model.logins.values().flat_map(login_headers);
+        let names = names.chain(of_logins);
         let has_claims = |issuer: &model::Issuer| issuer.hasura_claims.is_some();
         Self {
             claims: names.map(|name| name.to_ascii_lowercase()).collect(),

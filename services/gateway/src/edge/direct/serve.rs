@@ -364,6 +364,10 @@ impl InFlight<'_> {
     pub(super) async fn answer(&mut self, answer: GatewayResponse) -> Completion {
         match answer {
             GatewayResponse::Problem(problem) => self.problem(problem).await,
+            GatewayResponse::Page(page) => {
+                let reply = reply::page_reply(&mut self.ctx, page);
+                self.reply(&reply).await
+            }
             GatewayResponse::Reply(reply) => self.reply(&reply).await,
         }
     }

@@ -4,12 +4,12 @@ use http::{HeaderName, HeaderValue, header};
 use quartet_auth::jwt::{Claims, HasuraClaims, JwtError};
 use quartet_common::problem::Problem;
 
-use super::token::{Presented, pairs};
+use super::token::Presented;
 use crate::{
     config::IssuerConfig,
     error,
     policy::context::Edit,
-    request::{Headers, RequestFacts},
+    request::{Headers, LeftCookies, RequestFacts, without_cookies},
     routing::{Access, ClaimHeader, CookieForward, TokenCookie, TokenSource},
 };
 
@@ -80,30 +80,18 @@ impl Forward {
         headers: &dyn Headers,
         edits: &mut Vec<Edit>,
     ) -> Result<(), Problem> {
-        let mut left = Vec::new();
-        let mut found = None;
         let values = (0..).map_while(|index| headers.nth(&header::COOKIE, index));
-        for (name, value) in values.flat_map(pairs) {
+        let mut found = None;
+        let left = without_cookies(values, |name| {
             let mut removed = self.removed.iter();
-            if let Some(cookie) = removed.find(|cookie| cookie.name.as_bytes() == name) {
-                found = Some(cookie.forward);
-                continue;
-            }
-            if !left.is_empty() {
-                left.extend_from_slice(b"; ");
-            }
-            left.extend_from_slice(name);
-            if !value.is_empty() {
-                left.push(b'=');
-                left.extend_from_slice(value);
-            }
-        }
+            let cookie = removed.find(|cookie| cookie.name.as_bytes() == name);
+            found = cookie.map(|cookie| cookie.forward).or(found);
+            cookie.is_some()
+        });
         let Some(forward) = found else { return Ok(()) };
-        // A value that is none of a header is not forwarded in part.
-        let left = HeaderValue::try_from(left).ok();
-        edits.push(match left.filter(|left| !left.is_empty()) {
-            Some(left) => Edit::Set(header::COOKIE, left),
-            None => Edit::Remove(header::COOKIE),
+        edits.push(match left {
+            LeftCookies::Some(left) => Edit::Set(header::COOKIE, left),
+            LeftCookies::None | LeftCookies::All => Edit::Remove(header::COOKIE),
         });
         if forward == CookieForward::Header && presented.only_in_cookie {
             let value = HeaderValue::try_from(format!("Bearer {}", presented.token));

@@ -6,6 +6,7 @@ mod token;
 
 use std::{sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use quartet_auth::jwt::{Claims, Issuers, JwtError, JwtVerifier, VerifiedClaims};
 use quartet_common::problem::Problem;
 
@@ -17,6 +18,7 @@ use self::{
 use super::{
     access_end::AccessSpan,
     context::{Flow, PolicyContext, Verdict},
+    login::LoginContext,
 };
 use crate::{
     config::IssuerConfig,
@@ -104,6 +106,15 @@ impl AccessToken {
         facts: &RequestFacts<'f>,
         context: &'f mut PolicyContext,
     ) -> Verdict<'f> {
+        match &context.login {
+            Some(LoginContext::Session(Some(token))) => {
+                let token = token.clone();
+                return self.on_session(token, facts, context);
+            }
+            // The user is known, or the request is refused, or asked to log in.
+            Some(_) => return Verdict::Now(Flow::Continue),
+            None => {}
+        }
         let presented = match self.present(facts) {
             Ok(Some(presented)) => presented,
             Ok(None) => return Verdict::Now(Flow::Continue),
@@ -117,6 +128,36 @@ impl AccessToken {
         }
         let facts = *facts;
         Verdict::Later(Box::pin(async move {
+            let result = self.issuers.verify(presented.token).await;
+            self.conclude(result, presented, &facts, context)
+        }))
+    }
+
+    /// The same with the token of a session, which the client does not know.
+    fn on_session<'f>(
+        &'f self,
+        token: HeaderValue,
+        facts: &RequestFacts<'f>,
+        context: &'f mut PolicyContext,
+    ) -> Verdict<'f> {
+        if self.issuers.is_empty() {
+            let problem = Problem::from(JwtError::KeysUnavailable(Arc::new(NoVerifier)));
+            context.deferred = Some(problem.into());
+            return Verdict::Now(Flow::Continue);
+        }
+        let presented = Presented {
+            token: token.to_str().unwrap_or_default(),
+            only_in_cookie: false,
+        };
+        if let Some(result) = self.issuers.verified(presented.token) {
+            return Verdict::Now(self.conclude(result, presented, facts, context));
+        }
+        let facts = *facts;
+        Verdict::Later(Box::pin(async move {
+            let presented = Presented {
+                token: token.to_str().unwrap_or_default(),
+                only_in_cookie: false,
+            };
             let result = self.issuers.verify(presented.token).await;
             self.conclude(result, presented, &facts, context)
         }))
@@ -170,9 +211,15 @@ impl AccessToken {
             let sessions = self.sessions.as_ref();
             let sessions = sessions.filter(|(default, _)| *default == issuer);
             let revocations = sessions.map(|(_, sessions)| &sessions.revocations);
-            let leeway_seconds = self.issuers.leeway_seconds(issuer);
-            let span = AccessSpan::new(claims, leeway_seconds, revocations);
-            context.access = Some(Box::new(span));
+            match &mut context.access {
+                // The session gets further tokens.
+                Some(span) => span.add_token(claims, revocations),
+                None => {
+                    let leeway_seconds = self.issuers.leeway_seconds(issuer);
+                    let span = AccessSpan::new(claims, leeway_seconds, revocations);
+                    context.access = Some(Box::new(span));
+                }
+            }
         }
         if let Some(required) = &self.required {
             required.check(claims)?;

@@ -2,17 +2,15 @@
 
 use std::str;
 
-use http::{HeaderName, Method, header};
+use http::{Method, header};
 use quartet_auth::jwt::JwtError;
 use quartet_common::problem::Problem;
 
 use crate::{
     error,
-    request::{Headers, RequestFacts, WebSocket, is_visible},
+    request::{Headers, RequestFacts, WebSocket, cookie_pairs, is_text},
     routing::{TokenCookie, TokenSource},
 };
-
-static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Where a route reads tokens from.
 #[derive(Debug)]
@@ -71,7 +69,7 @@ impl TokenSources {
         let Some(token) = token else { return Ok(None) };
         let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(facts.method)
             && facts.websocket == WebSocket::No;
-        if only_in_cookie && !is_safe && !is_same_origin(facts) {
+        if only_in_cookie && !is_safe && !facts.is_same_origin() {
             return Err(error::cross_site_request());
         }
         Ok(Some(Presented {
@@ -102,15 +100,14 @@ pub(super) fn bearer(headers: &dyn Headers) -> Result<Option<&str>, JwtError> {
 
 /// A header as text; `None` if only a part of all servers would read it as that.
 fn text(value: &[u8]) -> Option<&str> {
-    let is_text = is_visible(value) && memchr::memchr(b'\t', value).is_none();
-    str::from_utf8(value).ok().filter(|_| is_text)
+    str::from_utf8(value).ok().filter(|_| is_text(value))
 }
 
 /// The value of a cookie. An empty one is none: that is how servers remove a cookie.
 fn cookie<'r>(headers: &'r dyn Headers, name: &str) -> Result<Option<&'r str>, Problem> {
     let mut found = None;
     for value in (0..).map_while(|index| headers.nth(&header::COOKIE, index)) {
-        let named = pairs(value).filter(|pair| pair.0 == name.as_bytes());
+        let named = cookie_pairs(value).filter(|pair| pair.0 == name.as_bytes());
         for (_, value) in named {
             if found.is_some() {
                 return Err(invalid_token(
@@ -124,34 +121,8 @@ fn cookie<'r>(headers: &'r dyn Headers, name: &str) -> Result<Option<&'r str>, P
     Ok(found.filter(|value| !value.is_empty()))
 }
 
-/// Names and values of a `Cookie` header (RFC 6265, 5.4).
-pub(super) fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    value.split(|&byte| byte == b';').map(|pair| {
-        let pair = pair.trim_ascii();
-        match memchr::memchr(b'=', pair) {
-            Some(at) => (
-                pair[..at].trim_ascii_end(),
-                pair[at + 1..].trim_ascii_start(),
-            ),
-            None => (pair, &pair[pair.len()..]),
-        }
-    })
-}
-
 fn invalid_token(detail: &str) -> Problem {
     error::invalid_token(detail)
-}
-
-/// What the browser says, if it is one that says it, and otherwise the origin of the page. A request
-/// without either is refused: no browser of today leaves out both.
-fn is_same_origin(facts: &RequestFacts<'_>) -> bool {
-    let headers = facts.headers;
-    if let Some(site) = headers.first(&FETCH_SITE) {
-        return site == b"same-origin" && headers.nth(&FETCH_SITE, 1).is_none();
-    }
-    let origin = headers.first(&header::ORIGIN).and_then(text);
-    let is_only = headers.nth(&header::ORIGIN, 1).is_none();
-    is_only && origin.is_some_and(|origin| facts.is_of_same_host(origin))
 }
 
 #[cfg(test)]

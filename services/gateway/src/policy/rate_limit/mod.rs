@@ -4,6 +4,7 @@
 //! draft-ietf-httpapi-ratelimit-headers-11.
 
 mod bucket;
+mod commands;
 mod denials;
 mod local;
 mod rule;
@@ -29,6 +30,7 @@ use crate::{
     request::RequestFacts,
     routing::{OnStoreError, Route},
 };
+pub(crate) use commands::SharedCommands;
 pub(crate) use local::LocalCounter;
 use rule::{LimitDecision, Rule};
 pub(crate) use shared::SharedCounter;

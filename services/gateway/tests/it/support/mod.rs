@@ -4,8 +4,10 @@ mod browser;
 mod dns;
 mod openapi;
 mod origin;
+mod provider;
 mod raw;
 mod upstream;
+mod visitor;
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -27,8 +29,10 @@ pub(crate) use browser::Browser;
 pub(crate) use dns::{Dns, Service};
 pub(crate) use openapi::{blocking, counted, document, first_error, given};
 pub(crate) use origin::{Origin, REPLY};
+pub(crate) use provider::{CLIENT, CLIENT_SECRET, Lies, Provider};
 pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
 pub(crate) use upstream::{Replica, echo, held, serve, serve_on};
+pub(crate) use visitor::Visitor;
 
 /// Whether the tests run on the direct path: every test is compiled into two binaries.
 pub(crate) const DIRECT: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"direct");

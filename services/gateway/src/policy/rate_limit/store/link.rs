@@ -153,6 +153,18 @@ impl Link {
 
     /// # Errors
     /// When the server does not answer, or refuses.
+    pub(super) async fn send(&self, command: &Cmd) -> RedisResult<Value> {
+        let mut connection = self.connection.clone();
+        match connection.send(command).await {
+            Err(error) if self.is_cluster() && is_elsewhere(&error) => {
+                connection.send(command).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// # Errors
+    /// When the server does not answer, or refuses.
     pub(super) async fn evaluate(&self, call: &Call<'_>, clock: &Clock) -> RedisResult<Vec<i64>> {
         let here = || clock.now().timestamp_micros();
         let at = call.at.or_else(|| self.passes_time.then(here));

@@ -15,6 +15,7 @@
 //! - A call is sent once. It is sent again only if the server has said that it did nothing: after a
 //!   timeout, a request would count twice.
 
+mod commands;
 mod connect;
 mod keeper;
 mod link;

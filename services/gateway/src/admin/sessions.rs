@@ -1,0 +1,141 @@
+//! `/sessions`: who is logged in, and ending that.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State as Extract},
+};
+use http::StatusCode;
+use quartet_common::problem::{FieldError, Problem};
+use quartet_http::extract::{self, Query};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    session::{Login, LoginFailure, Session, SessionFilter},
+    state::State,
+};
+
+const MAX_LIMIT: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    login: String,
+    /// Subject, email or name.
+    #[serde(default)]
+    user: Option<String>,
+    #[serde(default)]
+    after: Option<String>,
+    #[serde(default = "max_limit")]
+    limit: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoginQuery {
+    login: String,
+}
+
+/// Body of `POST /sessions/revoke`: all sessions of a user, or of all users.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevokeRequest {
+    login: String,
+    #[serde(default)]
+    user: Option<String>,
+    #[serde(default)]
+    all: bool,
+}
+
+fn max_limit() -> usize {
+    MAX_LIMIT
+}
+
+/// A page of the sessions of a login. With `user`, those of the page that are of this user: a page may be
+/// empty although another one follows.
+///
+/// # Errors
+/// 400 without such a login, 503 when the store does not answer.
+pub(super) async fn list_sessions(
+    Extract(state): Extract<Arc<State>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Value>, Problem> {
+    let login = find(&state, &query.login)?;
+    let limit = query.limit.clamp(1, MAX_LIMIT);
+    let listed = login.list(query.after.as_deref(), limit).await;
+    let page = listed.map_err(|away| LoginFailure::from(away).into_problem())?;
+    let filter = SessionFilter {
+        user: query.user.as_deref(),
+    };
+    let sessions = page
+        .sessions
+        .iter()
+        .filter(|session| filter.matches(session));
+    let sessions: Vec<_> = sessions.map(|session| describe(session)).collect();
+    Ok(Json(json!({ "sessions": sessions, "next": page.next })))
+}
+
+/// Ends one session, by the id of the list.
+///
+/// # Errors
+/// 400 without such a login, 404 without such a session, 503 when the store does not answer.
+pub(super) async fn end_session(
+    Extract(state): Extract<Arc<State>>,
+    Path(session): Path<String>,
+    Query(query): Query<LoginQuery>,
+) -> Result<StatusCode, Problem> {
+    let login = find(&state, &query.login)?;
+    let ended = login.end_shown(&session).await;
+    match ended.map_err(|away| LoginFailure::from(away).into_problem())? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Problem::not_found("session")),
+    }
+}
+
+/// # Errors
+/// 422 without exactly one of `user` and `all`, 503 when the store does not answer.
+pub(super) async fn revoke(
+    Extract(state): Extract<Arc<State>>,
+    extract::Json(request): extract::Json<RevokeRequest>,
+) -> Result<Json<Value>, Problem> {
+    let login = find(&state, &request.login)?;
+    let user = request.user.as_deref().filter(|user| !user.is_empty());
+    if user.is_some() == request.all {
+        let rule = "must have exactly one of `user` and `all`";
+        return Err(Problem::invalid(vec![FieldError::body(
+            "",
+            "ambiguous_revocation",
+            rule,
+        )]));
+    }
+    let ended = login.end_matching(SessionFilter { user }).await;
+    let ended = ended.map_err(|away| LoginFailure::from(away).into_problem())?;
+    Ok(Json(json!({ "ended": ended })))
+}
+
+fn find(state: &State, name: &str) -> Result<Arc<Login>, Problem> {
+    let snapshot = state.snapshot();
+    let login = snapshot
+        .logins
+        .iter()
+        .find(|login| *login.config.name == *name);
+    let unknown = || Problem::invalid_parameter("login", "unknown_login", "there is no such login");
+    login.cloned().ok_or_else(unknown)
+}
+
+/// No secret: with the id, no one can use the session.
+fn describe(session: &Session) -> Value {
+    let identity = &session.record.identity;
+    json!({
+        "id": session.key.shown(),
+        "user": identity.subject,
+        "email": identity.email,
+        "username": identity.username,
+        "groups": identity.groups,
+        "created_at": session.record.created_at,
+        "ends_at": session.record.ends_at,
+        "last_used_at": session.seen_at(),
+    })
+}

@@ -1,0 +1,632 @@
+//! `[logins.*]`, and what routes say of them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::HeaderName;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::{Host, Url};
+
+use super::{
+    access::is_cookie_name,
+    checker::{Checker, DAY_SECONDS},
+    issuers::header_name,
+    upstreams::parse_authorities,
+    values::{check_list, indices, resolve},
+};
+use crate::{
+    config::{
+        logins::{AllowedUsers, IdentityHeaders, LoginConfig, ProviderConfig, SessionStorage},
+        model::{self, LoginKind, LoginStore},
+    },
+    routing::{Auth, GatewayPage, HostPattern, RouteLogin},
+};
+
+const MAX_LOGINS: usize = 32;
+const MAX_LIST: usize = 1_000;
+const MAX_TEXT_BYTES: usize = 512;
+const MIN_SECRET_BYTES: usize = 32;
+const OAUTH2_PROXY: &str = "/oauth2";
+/// What only the gateway may say to a provider.
+const OWN_PARAMETERS: [&str; 9] = [
+    "client_id",
+    "client_secret",
+    "code_challenge",
+    "code_challenge_method",
+    "nonce",
+    "redirect_uri",
+    "response_mode",
+    "response_type",
+    "state",
+];
+
+/// Adds a route for the pages of each login.
+pub(super) fn add_routes(model: &mut model::Model) {
+    for (name, login) in &model.logins {
+        let mut paths = vec![format!("{}/*", login.path)];
+        if login.oauth2_proxy_paths {
+            paths.push(format!("{OAUTH2_PROXY}/*"));
+        }
+        let host = login.base_url.parse::<Url>().ok();
+        let host = host.and_then(|url| url.host_str().map(str::to_owned));
+        let route = model::Route::of_login(name, paths, host, login.limit.clone());
+        model.routes.entry(format!("login_{name}")).or_insert(route);
+    }
+}
+
+pub(super) fn check(model: &model::Model, checker: &mut Checker) -> Vec<LoginConfig> {
+    if model.logins.len() > MAX_LOGINS {
+        checker.error("logins", format!("must be at most {MAX_LOGINS}"));
+    }
+    let logins = model.logins.iter();
+    let logins: Vec<_> = logins
+        .filter_map(|(name, login)| check_login(name, login, model, checker))
+        .collect();
+    check_distinct(&logins, checker);
+    logins
+}
+
+/// Two logins under one host must differ in everything that a browser names them by.
+fn check_distinct(logins: &[LoginConfig], checker: &mut Checker) {
+    for (at, one) in logins.iter().enumerate() {
+        let same_host = |other: &&LoginConfig| other.base_url.host_str() == one.base_url.host_str();
+        for other in logins[..at].iter().filter(same_host) {
+            let key = |field: &str| format!("logins.{}.{field}", one.name);
+            let with = &other.name;
+            if one.path == other.path {
+                checker.error(key("path"), format!("must not be that of `{with}`"));
+            }
+            if one.cookie == other.cookie {
+                checker.error(key("cookie"), format!("must not be that of `{with}`"));
+            }
+            if one.oauth2_proxy_paths && other.oauth2_proxy_paths {
+                let rule = format!("is that of `{with}` already");
+                checker.error(key("oauth2_proxy_paths"), rule);
+            }
+        }
+    }
+}
+
+fn check_login(
+    name: &str,
+    login: &model::Login,
+    model: &model::Model,
+    checker: &mut Checker,
+) -> Option<LoginConfig> {
+    let key = format!("logins.{name}");
+    checker.name(&key, name);
+    check_numbers(&key, login, checker);
+    check_path(&key, &login.path, checker);
+    let base_url = checker.ok(&format!("{key}.base_url"), parse_base(login));
+    let provider = check_provider(&key, login, checker);
+    let hosts = check_list(&key, "hosts", &login.hosts, HostPattern::parse, checker);
+    let headers = check_headers(&key, &login.headers, checker);
+    let token = login.access_token_header.as_deref();
+    let token =
+        token.map(|name| checker.ok(&format!("{key}.access_token_header"), token_header(name)));
+    let verify_access_token = login.verify_access_token || login.kind == LoginKind::Core;
+    Some(LoginConfig {
+        name: name.into(),
+        provider: provider?,
+        base_url: base_url?,
+        path: login.path.clone(),
+        hosts: hosts?,
+        allowed: check_allowed(&key, login, checker),
+        idle: Duration::from_secs(login.idle_seconds),
+        max: Duration::from_secs(login.max_seconds),
+        headers: headers?,
+        access_token_header: match (token, verify_access_token) {
+            (Some(name), _) => Some(name?),
+            // Services verify it again.
+            (None, true) => Some(http::header::AUTHORIZATION),
+            (None, false) => None,
+        },
+        verify_access_token,
+        cookie: check_cookie(&key, name, login, checker),
+        insecure: login.insecure,
+        store: check_store(&key, login, model, checker)?,
+        max_flows: login.max_flows,
+        allowed_targets: check_targets(&key, login, checker),
+        oauth2_proxy_paths: login.oauth2_proxy_paths,
+    })
+}
+
+fn check_numbers(key: &str, login: &model::Login, checker: &mut Checker) {
+    let year = 365 * DAY_SECONDS;
+    checker.ranges(
+        key,
+        &[
+            ("idle_seconds", login.idle_seconds, 60, year),
+            ("max_seconds", login.max_seconds, 60, year),
+            ("leeway_seconds", login.leeway_seconds, 0, 300),
+            ("timeout_ms", login.timeout_ms, 100, 30_000),
+            ("max_sessions", login.max_sessions as u64, 1, 10_000_000),
+            ("max_flows", login.max_flows as u64, 10, 1_000_000),
+        ],
+    );
+}
+
+fn check_path(key: &str, path: &str, checker: &mut Checker) {
+    let is_segment = |segment: &str| {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        !segment.is_empty() && segment.bytes().all(is_allowed)
+    };
+    let rest = path.strip_prefix('/');
+    if path.len() > 64 || !rest.is_some_and(|rest| rest.split('/').all(is_segment)) {
+        let rule = "must be a path such as /auth, of letters, digits, - and _";
+        checker.error(format!("{key}.path"), rule);
+    }
+}
+
+/// The origin under which browsers reach the gateway. Without TLS anyone on the way could take the cookie.
+fn parse_base(login: &model::Login) -> Result<Url, String> {
+    let rule = "must be an origin such as https://app.example.org";
+    let url: Url = login.base_url.parse().map_err(|_| rule.to_owned())?;
+    let is_origin = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    match (url.scheme(), url.host()) {
+        _ if !is_origin => Err(rule.to_owned()),
+        ("https", Some(_)) if login.insecure => {
+            Err("must be http:// with insecure = true".to_owned())
+        }
+        ("https", Some(_)) => Ok(url),
+        ("http", Some(host)) if login.insecure && is_loopback(&host) => Ok(url),
+        ("http", Some(_)) => {
+            let rule = "must be https://; http:// is possible on this machine (localhost), with insecure = true";
+            Err(rule.to_owned())
+        }
+        _ => Err(rule.to_owned()),
+    }
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(ip) => ip.is_loopback(),
+        Host::Ipv6(ip) => ip.is_loopback(),
+    }
+}
+
+fn check_provider(
+    key: &str,
+    login: &model::Login,
+    checker: &mut Checker,
+) -> Option<ProviderConfig> {
+    if login.kind == LoginKind::Core {
+        return Some(check_core(key, login, checker));
+    }
+    for (name, is_set) in [
+        ("login_page", login.login_page.is_some()),
+        ("refresh_url", login.refresh_url.is_some()),
+        ("logout_url", login.logout_url.is_some()),
+    ] {
+        if is_set {
+            checker.error(format!("{key}.{name}"), "is only for kind = \"core\"");
+        }
+    }
+    let issuer = checker.ok(&format!("{key}.issuer"), issuer_of(login));
+    if login.client_id.is_none() {
+        checker.error(format!("{key}.client_id"), "must be set");
+    }
+    if login.client_secret.is_none() && matches!(login.kind, LoginKind::Google | LoginKind::Github)
+    {
+        checker.error(format!("{key}.client_secret"), "must be set for this kind");
+    }
+    let mut provider = base_provider(key, login, checker);
+    provider.issuer = issuer?;
+    provider.client_id = login.client_id.clone()?;
+    provider.scopes = check_scopes(key, login, checker);
+    provider.parameters = check_parameters(key, login, checker);
+    provider.groups_claims = groups_claims(login);
+    Some(provider)
+}
+
+fn base_provider(key: &str, login: &model::Login, checker: &mut Checker) -> ProviderConfig {
+    if let Some(pem) = &login.tls_ca {
+        checker.ok(&format!("{key}.tls_ca"), parse_authorities(pem));
+    }
+    let mut url = |name: &str, text: Option<&String>| {
+        text.and_then(|text| checker.ok(&format!("{key}.{name}"), http_url(text)))
+    };
+    let (refresh_url, logout_url) = (
+        url("refresh_url", login.refresh_url.as_ref()),
+        url("logout_url", login.logout_url.as_ref()),
+    );
+    let api_url = url("api_url", login.api_url.as_ref());
+    ProviderConfig {
+        kind: login.kind,
+        issuer: String::new(),
+        client_id: String::new(),
+        client_secret: login.client_secret.clone(),
+        authorities: login.tls_ca.clone(),
+        scopes: String::new(),
+        parameters: Vec::new(),
+        userinfo: login.userinfo,
+        groups_claims: Vec::new(),
+        leeway_seconds: login.leeway_seconds,
+        timeout: Duration::from_millis(login.timeout_ms),
+        login_page: login.login_page.clone(),
+        refresh_url,
+        logout_url,
+        api_url,
+    }
+}
+
+fn check_core(key: &str, login: &model::Login, checker: &mut Checker) -> ProviderConfig {
+    for (name, is_set) in [
+        ("issuer", login.issuer.is_some()),
+        ("client_id", login.client_id.is_some()),
+        ("client_secret", login.client_secret.is_some()),
+        ("oauth2_proxy_paths", login.oauth2_proxy_paths),
+    ] {
+        if is_set {
+            let rule = "is not for kind = \"core\", whose tokens [jwt] verifies";
+            checker.error(format!("{key}.{name}"), rule);
+        }
+    }
+    if login.refresh_url.is_none() {
+        checker.error(
+            format!("{key}.refresh_url"),
+            "must be set for kind = \"core\"",
+        );
+    }
+    let is_page =
+        |page: &String| page.starts_with('/') && !page.starts_with("//") && page.is_ascii();
+    if login.login_page.as_ref().is_some_and(|page| !is_page(page)) {
+        checker.error(
+            format!("{key}.login_page"),
+            "must be a path of the same host",
+        );
+    }
+    base_provider(key, login, checker)
+}
+
+/// What tokens have as `iss`.
+fn issuer_of(login: &model::Login) -> Result<String, String> {
+    let given = login.issuer.as_deref();
+    match login.kind {
+        LoginKind::Google => Ok(given.unwrap_or("https://accounts.google.com").to_owned()),
+        LoginKind::Github => {
+            let url = given.unwrap_or("https://github.com");
+            http_url(url).map(|_| url.trim_end_matches('/').to_owned())
+        }
+        LoginKind::Keycloak => {
+            let rule = "must be the URL of Keycloak, with its realm in `realm`";
+            let server = given.ok_or(rule)?;
+            http_url(server)?;
+            match &login.realm {
+                Some(realm) if is_plain(realm) => {
+                    Ok(format!("{}/realms/{realm}", server.trim_end_matches('/')))
+                }
+                Some(_) => Err("must have a realm of letters, digits, - _ and .".to_owned()),
+                None if server.contains("/realms/") => Ok(server.to_owned()),
+                None => Err(rule.to_owned()),
+            }
+        }
+        LoginKind::Oidc | LoginKind::Core => {
+            let issuer = given.ok_or("must be set")?;
+            http_url(issuer).map(|_| issuer.to_owned())
+        }
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && text.len() <= 255 && text.bytes().all(is_allowed)
+}
+
+/// Secrets are sent there, so that only this machine may be reached without TLS.
+fn http_url(text: &str) -> Result<Url, String> {
+    let rule = "must be an https URL without a query, or an http one in the own network";
+    let url: Url = text.parse().map_err(|_| rule.to_owned())?;
+    let is_usable = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if is_usable {
+        Ok(url)
+    } else {
+        Err(rule.to_owned())
+    }
+}
+
+fn check_scopes(key: &str, login: &model::Login, checker: &mut Checker) -> String {
+    let default: &[&str] = match login.kind {
+        LoginKind::Github => &["read:user", "user:email", "read:org"],
+        _ => &["openid", "profile", "email"],
+    };
+    let default = || default.iter().map(|&scope| scope.to_owned()).collect();
+    let scopes: Vec<String> = login.scopes.clone().unwrap_or_else(default);
+    let is_scope = |scope: &String| {
+        let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+        !scope.is_empty() && scope.len() <= 255 && scope.bytes().all(is_allowed)
+    };
+    let is_openid = login.kind == LoginKind::Github || scopes.iter().any(|scope| scope == "openid");
+    if scopes.len() > 64 || !scopes.iter().all(is_scope) || !is_openid {
+        let rule = "must be at most 64 scopes, `openid` among them";
+        checker.error(format!("{key}.scopes"), rule);
+    }
+    scopes.join(" ")
+}
+
+fn check_parameters(
+    key: &str,
+    login: &model::Login,
+    checker: &mut Checker,
+) -> Vec<(String, String)> {
+    let given = &login.authorize_parameters;
+    let is_own = |name: &&String| OWN_PARAMETERS.contains(&name.as_str());
+    if let Some(own) = given.keys().find(is_own) {
+        let rule = "is a parameter that the gateway sets itself";
+        checker.error(format!("{key}.authorize_parameters.{own}"), rule);
+    }
+    let fits = |(name, value): (&String, &String)| name.len() + value.len() <= MAX_TEXT_BYTES;
+    if given.len() > 16 || !given.iter().all(fits) {
+        let rule = "must be at most 16 short texts";
+        checker.error(format!("{key}.authorize_parameters"), rule);
+    }
+    let mut parameters = given.clone();
+    if login.kind == LoginKind::Google {
+        // Without both, Google gives no refresh token.
+        for (name, value) in [("access_type", "offline"), ("prompt", "consent")] {
+            let name = name.to_owned();
+            parameters.entry(name).or_insert_with(|| value.to_owned());
+        }
+        if let [domain] = login.allowed_hosted_domains.as_slice() {
+            parameters
+                .entry("hd".to_owned())
+                .or_insert_with(|| domain.clone());
+        }
+    }
+    parameters.into_iter().collect()
+}
+
+fn groups_claims(login: &model::Login) -> Vec<Vec<String>> {
+    let mut paths: Vec<&str> = login.groups_claim.iter().collect();
+    if paths.is_empty() {
+        paths.push("groups");
+        if login.kind == LoginKind::Keycloak {
+            paths.push("realm_access.roles");
+        }
+    }
+    let parts = |path: &str| path.split('.').map(str::to_owned).collect();
+    paths.into_iter().map(parts).collect()
+}
+
+fn check_allowed(key: &str, login: &model::Login, checker: &mut Checker) -> AllowedUsers {
+    let lists = [
+        ("allowed_emails", &login.allowed_emails),
+        ("allowed_domains", &login.allowed_domains),
+        ("allowed_groups", &login.allowed_groups),
+        ("allowed_hosted_domains", &login.allowed_hosted_domains),
+    ];
+    for (name, list) in lists {
+        let fits = |text: &String| !text.is_empty() && text.len() <= MAX_TEXT_BYTES;
+        if list.len() > MAX_LIST || !list.iter().all(fits) {
+            let rule = format!("must be at most {MAX_LIST} short texts");
+            checker.error(format!("{key}.{name}"), rule);
+        }
+    }
+    if login
+        .allowed_emails
+        .iter()
+        .any(|email| !email.contains('@'))
+    {
+        checker.error(
+            format!("{key}.allowed_emails"),
+            "must have emails with an @",
+        );
+    }
+    if login
+        .allowed_domains
+        .iter()
+        .any(|domain| domain.contains('@'))
+    {
+        let rule = "must have domains such as example.org";
+        checker.error(format!("{key}.allowed_domains"), rule);
+    }
+    if !login.allowed_hosted_domains.is_empty() && login.kind != LoginKind::Google {
+        let rule = "is only for kind = \"google\"";
+        checker.error(format!("{key}.allowed_hosted_domains"), rule);
+    }
+    let lower = |list: &[String]| list.iter().map(|text| text.to_ascii_lowercase()).collect();
+    AllowedUsers {
+        emails: lower(&login.allowed_emails),
+        domains: lower(&login.allowed_domains),
+        groups: login.allowed_groups.clone(),
+        hosted_domains: lower(&login.allowed_hosted_domains),
+        allows_unverified_email: login.allow_unverified_email,
+    }
+}
+
+fn check_headers(
+    key: &str,
+    headers: &model::LoginHeaders,
+    checker: &mut Checker,
+) -> Option<IdentityHeaders> {
+    let mut parse = |field: &str, name: &str| {
+        if name.is_empty() {
+            return Some(None);
+        }
+        let name = checker.ok(&format!("{key}.headers.{field}"), header_name(name));
+        name.map(Some)
+    };
+    let (user, email) = (parse("user", &headers.user), parse("email", &headers.email));
+    let (groups, name) = (
+        parse("groups", &headers.groups),
+        parse("name", &headers.name),
+    );
+    let found = IdentityHeaders {
+        user: user?,
+        email: email?,
+        groups: groups?,
+        name: name?,
+    };
+    let names: Vec<_> = found.names().collect();
+    let is_repeated = |(at, name): (usize, &&HeaderName)| names[..at].contains(name);
+    if names.iter().enumerate().any(is_repeated) {
+        checker.error(format!("{key}.headers"), "must not have a name twice");
+    }
+    Some(found)
+}
+
+fn token_header(name: &str) -> Result<HeaderName, String> {
+    if name.eq_ignore_ascii_case("authorization") {
+        return Ok(http::header::AUTHORIZATION);
+    }
+    header_name(name)
+}
+
+/// Browsers accept a name with a prefix only if the cookie keeps its rules; `__Secure-` ones could come from
+/// another host of the same domain.
+fn check_cookie(key: &str, name: &str, login: &model::Login, checker: &mut Checker) -> String {
+    const PREFIX: &str = "__Host-";
+    let default = if login.insecure {
+        format!("quartet_{name}")
+    } else {
+        format!("{PREFIX}quartet_{name}")
+    };
+    let cookie = login.cookie.clone().unwrap_or(default);
+    let key = format!("{key}.cookie");
+    if !is_cookie_name(&cookie) || cookie.len() > 100 {
+        checker.error(
+            &key,
+            "must be the name of a cookie (RFC 6265), up to 100 bytes",
+        );
+    }
+    let has_prefix = cookie.starts_with(PREFIX);
+    let begins = |prefix: &str| {
+        let start = cookie.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    if login.insecure && (begins("__host-") || begins("__secure-")) {
+        checker.error(&key, "must not begin with __Host- or __Secure- without TLS");
+    } else if !login.insecure && !has_prefix {
+        checker.error(&key, "must begin with __Host-");
+    }
+    cookie
+}
+
+fn check_store(
+    key: &str,
+    login: &model::Login,
+    model: &model::Model,
+    checker: &mut Checker,
+) -> Option<SessionStorage> {
+    if login.store == LoginStore::Memory {
+        let max_sessions = login.max_sessions;
+        return Some(SessionStorage::Memory { max_sessions });
+    }
+    let limits = &model.rate_limit_store;
+    if limits.url.is_none() && limits.sentinels.is_empty() && limits.cluster.is_empty() {
+        let rule = "\"redis\" needs [rate_limit_store], whose server it uses";
+        checker.error(format!("{key}.store"), rule);
+    }
+    let long = |secret: &&SecretString| secret.expose_secret().len() >= MIN_SECRET_BYTES;
+    let secret = login.encryption_secret.as_ref().filter(long);
+    if secret.is_none() {
+        let rule = format!("must have at least {MIN_SECRET_BYTES} bytes with store = \"redis\"");
+        checker.error(format!("{key}.encryption_secret"), rule);
+    }
+    let secret = secret?.clone();
+    Some(SessionStorage::Redis { secret })
+}
+
+fn check_targets(key: &str, login: &model::Login, checker: &mut Checker) -> Vec<String> {
+    let is_host =
+        |text: &String| HostPattern::parse(text.strip_prefix('.').unwrap_or(text)).is_ok();
+    let targets = &login.allowed_targets;
+    if targets.len() > MAX_LIST
+        || !targets
+            .iter()
+            .all(|text| is_host(text) && !text.contains('*'))
+    {
+        let rule = "must be hosts such as app.example.org, or .example.org for all below";
+        checker.error(format!("{key}.allowed_targets"), rule);
+    }
+    targets
+        .iter()
+        .map(|text| text.to_ascii_lowercase())
+        .collect()
+}
+
+/// Which logins a route needs.
+pub(super) fn check_route(
+    key: &str,
+    route: &model::Route,
+    model: &model::Model,
+    checker: &mut Checker,
+) -> Option<Vec<RouteLogin>> {
+    let known: BTreeMap<&str, usize> = indices(&model.logins);
+    let is_page = route.serve == Some(GatewayPage::Login);
+    let logins = match route.login.as_deref() {
+        Some("") => Vec::new(),
+        Some(name) => {
+            let index = resolve(key, "login", name, &known, checker)?;
+            vec![RouteLogin {
+                index,
+                hosts: Vec::new(),
+            }]
+        }
+        None if route.serve.is_some() => Vec::new(),
+        None => by_host(model),
+    };
+    if is_page && logins.is_empty() {
+        checker.error(format!("{key}.login"), "must be set with serve = \"login\"");
+    }
+    if route.login.as_deref().is_some_and(|name| !name.is_empty())
+        && route.serve.is_some_and(|page| page != GatewayPage::Login)
+    {
+        checker.error(format!("{key}.login"), "is not possible with `serve`");
+    }
+    if !is_page {
+        for login in &logins {
+            check_rules(key, route, model, login.index, checker);
+        }
+    }
+    Some(logins)
+}
+
+fn by_host(model: &model::Model) -> Vec<RouteLogin> {
+    let logins = model.logins.values().enumerate();
+    let logins = logins.filter_map(|(index, login)| {
+        let hosts: Vec<_> = login
+            .hosts
+            .iter()
+            .filter_map(|host| HostPattern::parse(host).ok())
+            .collect();
+        (!hosts.is_empty()).then_some(RouteLogin { index, hosts })
+    });
+    logins.collect()
+}
+
+/// What a route requires of tokens would not be asked of a session without one.
+fn check_rules(
+    key: &str,
+    route: &model::Route,
+    model: &model::Model,
+    index: usize,
+    checker: &mut Checker,
+) {
+    let Some(login) = model.logins.values().nth(index) else {
+        return;
+    };
+    if login.kind == LoginKind::Core {
+        if route.auth == Auth::Public {
+            let rule =
+                "must not be \"public\" with a login of kind = \"core\", whose tokens are verified";
+            checker.error(format!("{key}.auth"), rule);
+        }
+        return;
+    }
+    let has_rules = !route.required_scopes.is_empty()
+        || !route.required_roles.is_empty()
+        || !route.required_claims.is_empty();
+    if has_rules && !login.verify_access_token {
+        let rule = "is not possible: what the route requires of tokens would not be asked of sessions; use \
+                    allowed_groups, or verify_access_token, of the login";
+        checker.error(format!("{key}.login"), rule);
+    }
+}

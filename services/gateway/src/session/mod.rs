@@ -1,0 +1,43 @@
+//! Logins at the gateway: sessions of people, from a provider (OpenID Connect, GitHub) or from core.
+//!
+//! ```text
+//! browser --GET /app--> guard (policy::login) --302 + flow cookie--> provider --302--> /auth/callback
+//!                         |                                                                  |
+//!                         | session in the store?                            code -> tokens -> session,
+//!                         v                                                  302 to /app + session cookie
+//!                      upstream, with headers that name the user
+//! ```
+//!
+//! The cookie of a session is a random number; the store has its hash, what is known of the user, and the
+//! tokens. A flow is one attempt to log in: it has a row of its own, so that tabs do not disturb each other,
+//! and ends with the first callback. Whatever fails is a page that says what to do; nothing is tried again
+//! without a click, so nothing loops.
+
+mod backchannel;
+mod callback;
+mod cookie;
+mod endpoints;
+mod exchange;
+mod failure;
+mod flow;
+mod ids;
+mod live;
+mod login;
+mod logout;
+mod navigation;
+mod oauth2_proxy;
+mod operators;
+mod pages;
+mod provider;
+mod record;
+mod refresh;
+mod seal;
+mod store;
+mod target;
+
+pub(crate) use endpoints::PageRequest;
+pub(crate) use failure::LoginFailure;
+pub(crate) use ids::SessionKey;
+pub(crate) use live::Session;
+pub(crate) use login::{FoundSession, Login, LoginParts};
+pub(crate) use store::{CommandStore, SessionFilter, StoreAway};

@@ -1,0 +1,195 @@
+//! Where sessions and flows are: in this process, or in a Redis that all replicas share.
+
+mod commands;
+mod flows;
+mod memory;
+mod redis;
+mod types;
+
+use std::sync::Arc;
+
+pub(crate) use commands::CommandStore;
+pub(crate) use memory::MemoryStore;
+pub(crate) use redis::RedisStore;
+pub(crate) use types::{Found, SessionFilter, SessionPage, StoreAway, StoreError};
+
+use super::{flow::Flow, ids::SessionKey, live::Session, record::Identity};
+use crate::revocations::open::OpenSessions;
+
+/// The store of one login.
+#[derive(Clone, Debug)]
+pub(crate) enum Store {
+    Memory(Arc<MemoryStore>),
+    Redis(Arc<RedisStore>),
+}
+
+impl Store {
+    /// Without waiting. `Unknown`: it has to be asked.
+    pub(crate) fn find_now(&self, key: &SessionKey, now: i64) -> Found {
+        match self {
+            Self::Memory(store) => store.find(key, now).map_or(Found::None, Found::Session),
+            Self::Redis(store) => store
+                .cached(key, now)
+                .map_or(Found::Unknown, Found::Session),
+        }
+    }
+
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn find(
+        &self,
+        key: &SessionKey,
+        now: i64,
+    ) -> Result<Option<Arc<Session>>, StoreAway> {
+        match self {
+            Self::Memory(store) => Ok(store.find(key, now)),
+            Self::Redis(store) => store.find(key, now).await,
+        }
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn insert(&self, session: Arc<Session>, now: i64) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => store.insert(session, now),
+            Self::Redis(store) => Ok(store.insert(session, now).await?),
+        }
+    }
+
+    /// Puts other tokens in the place of those before, unless the session has ended.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn replace(&self, session: Arc<Session>, now: i64) -> Result<(), StoreAway> {
+        match self {
+            Self::Memory(store) => {
+                store.replace(session);
+                Ok(())
+            }
+            Self::Redis(store) => store.replace(session, now).await,
+        }
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn remove(&self, key: &SessionKey) -> Result<bool, StoreAway> {
+        match self {
+            Self::Memory(store) => Ok(store.remove(key)),
+            Self::Redis(store) => store.remove(key).await,
+        }
+    }
+
+    /// Ends all sessions of a user, or of a session at the provider. How many there were.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn remove_of(&self, owner: &Owner<'_>) -> Result<usize, StoreAway> {
+        match self {
+            Self::Memory(store) => Ok(store.remove_of(&owner.key())),
+            Self::Redis(store) => store.remove_of(&owner.key()).await,
+        }
+    }
+
+    /// Whether any session of a user has a session at the provider.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn has_sid(&self, owner: &Owner<'_>, now: i64) -> Result<bool, StoreAway> {
+        match self {
+            Self::Memory(store) => Ok(store.has_sid(&owner.key())),
+            Self::Redis(store) => store.has_sid(&owner.key(), now).await,
+        }
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn insert_flow(
+        &self,
+        state: SessionKey,
+        flow: Flow,
+        max_flows: usize,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => {
+                store.insert_flow(state, flow, max_flows);
+                Ok(())
+            }
+            Self::Redis(store) => store.insert_flow(state, flow, max_flows).await,
+        }
+    }
+
+    /// The flow as it was, which is used from now on.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn take_flow(&self, state: &SessionKey) -> Result<Option<Flow>, StoreAway> {
+        match self {
+            Self::Memory(store) => Ok(store.take_flow(state)),
+            Self::Redis(store) => store.take_flow(state).await,
+        }
+    }
+
+    /// Whether a name is there for the first time within this time.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn is_first(
+        &self,
+        name: &SessionKey,
+        until: i64,
+        now: i64,
+    ) -> Result<bool, StoreAway> {
+        match self {
+            Self::Memory(store) => Ok(store.is_first(name, until, now)),
+            Self::Redis(store) => store.is_first(name, until - now).await,
+        }
+    }
+
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn list(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        now: i64,
+    ) -> Result<SessionPage, StoreAway> {
+        match self {
+            Self::Memory(store) => Ok(store.list(after, limit, now)),
+            Self::Redis(store) => store.list(after, limit, now).await,
+        }
+    }
+
+    /// What closes sockets at the end of their session.
+    pub(crate) fn open(&self) -> &Arc<OpenSessions> {
+        match self {
+            Self::Memory(store) => store.open(),
+            Self::Redis(store) => store.open(),
+        }
+    }
+}
+
+/// Whose sessions are ended together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Owner<'o> {
+    ProviderSession { issuer: &'o str, sid: &'o str },
+    User { issuer: &'o str, subject: &'o str },
+}
+
+impl Owner<'_> {
+    /// Of the index.
+    pub(crate) fn key(&self) -> SessionKey {
+        types::owner_key(match self {
+            Self::ProviderSession { issuer, sid } => ["sid", issuer, sid],
+            Self::User { issuer, subject } => ["sub", issuer, subject],
+        })
+    }
+
+    pub(crate) fn user(identity: &Identity) -> Owner<'_> {
+        Owner::User {
+            issuer: &identity.issuer,
+            subject: &identity.subject,
+        }
+    }
+}

@@ -88,9 +88,11 @@ pub(super) async fn end_session(
 ) -> Result<StatusCode, Problem> {
     let login = find(&state, &query.login)?;
     let ended = login.end_shown(&session).await;
-    match ended.map_err(|away| LoginFailure::from(away).into_problem())? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Problem::not_found("session")),
+    let ended = ended.map_err(|away| LoginFailure::from(away).into_problem())?;
+    if ended {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found("session"))
     }
 }
 

@@ -71,7 +71,6 @@ pub(crate) struct ChainParts<'p> {
     pub(crate) access: AccessParts<'p>,
     pub(crate) claim_names: Option<&'p ClaimNames>,
     pub(crate) logins: &'p [Arc<Login>],
-    pub(crate) login_cookies: Option<&'p LoginCookies>,
     pub(crate) limits: &'p [Arc<NamedLimit>],
     /// Counts them with the other replicas.
     pub(crate) shared: Option<&'p Arc<SharedCounter>>,
@@ -156,8 +155,7 @@ impl Chain {
             steps.push(Step::Refusal);
         }
         steps.extend(needs_login.then_some(Step::Challenge));
-        let login_cookies = parts.login_cookies.cloned();
-        steps.extend(login_cookies.map(Step::LoginCookies));
+        steps.extend(LoginCookies::of(parts.logins).map(Step::LoginCookies));
         if let Some(headers) = &route.guards.security_headers {
             steps.push(Step::SecurityHeaders(Arc::clone(headers)));
         }

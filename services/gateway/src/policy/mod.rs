@@ -52,5 +52,4 @@ pub(crate) use claim_headers::ClaimNames;
 pub(crate) use context::PolicyContext;
 pub(crate) use fetch::{ReceivedResponse, body_length};
 pub(crate) use flow::{Edit, Flow, ResponseHead};
-pub(crate) use login::LoginCookies;
 pub(crate) use validation::ValidationParts;

@@ -27,7 +27,7 @@ use crate::{
     error,
     metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
-        AccessParts, Chain, ChainParts, ClaimNames, LoginCookies, ValidationParts,
+        AccessParts, Chain, ChainParts, ClaimNames, ValidationParts,
         rate_limit::{LocalCounter, NamedLimit, SharedCounter},
     },
     revocations::Revocations,
@@ -99,7 +99,6 @@ impl Snapshot {
             (&verifiers, shared_counter.as_ref()),
             shared,
         )?;
-        let login_cookies = LoginCookies::of(&logins);
         let sessions = Self::session_check(&config, shared.revocations);
         let access = AccessParts {
             issuers: &config.issuers,
@@ -122,7 +121,6 @@ impl Snapshot {
             access,
             claim_names: claim_names.as_ref(),
             logins: &logins,
-            login_cookies: login_cookies.as_ref(),
             limits: &limits,
             shared: shared_counter.as_ref(),
             upstreams: &upstreams,
@@ -132,16 +130,7 @@ impl Snapshot {
             clock: shared.clock,
             metrics: shared.metrics,
         };
-        let routes = config.routes.routes().iter();
-        let chains = routes
-            .map(|route| {
-                Chain::new(
-                    route,
-                    Self::mirror(route, &upstreams, shared.metrics),
-                    parts,
-                )
-            })
-            .collect();
+        let chains = Self::chains(&config, parts);
         let patterns = config.routes.patterns();
         let series = patterns
             .map(|pattern| PatternSeries::new(&shared.metrics.http, &pattern.text))

@@ -11,7 +11,7 @@ use crate::{
     config::{Config, IssuerConfig, UpstreamConfig, model::OnFeedError},
     document::{CompileSettings, DocumentSlot, DocumentSource},
     metrics::GatewayMetrics,
-    policy::{SessionCheck, rate_limit::SharedCounter},
+    policy::{Chain, ChainParts, SessionCheck, rate_limit::SharedCounter},
     revocations::Revocations,
     routing::{Route, RouteAction},
     upstream::{AddressLookup, Mirror, Upstream},
@@ -86,8 +86,17 @@ impl Snapshot {
         Arc::new(Cache::new(settings.clone(), known.map(|known| &**known)))
     }
 
+    /// The policies of the routes, in their order.
+    pub(super) fn chains(config: &Config, parts: ChainParts<'_>) -> Vec<Chain> {
+        let chain = |route: &Arc<Route>| {
+            let mirror = Self::mirror(route, parts.upstreams, parts.metrics);
+            Chain::new(route, mirror, parts)
+        };
+        config.routes.routes().iter().map(chain).collect()
+    }
+
     /// Where copies of a route's requests are sent.
-    pub(super) fn mirror(
+    fn mirror(
         route: &Route,
         upstreams: &[Arc<Upstream>],
         metrics: &GatewayMetrics,

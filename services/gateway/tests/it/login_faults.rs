@@ -7,8 +7,7 @@ use http::Method;
 use serde_json::json;
 
 use crate::support::{
-    CLIENT, Gateway, Lies, Provider, Visitor, echo, eventually, free_address, problem, route,
-    serve, upstream,
+    CLIENT, Gateway, Lies, Provider, Visitor, echo, eventually, problem, route, serve, upstream,
 };
 
 /// A gateway whose page `/app` needs a login.

@@ -209,8 +209,8 @@ fn a_login_that_cannot_work_or_is_not_safe_is_refused() {
         ("path = \"auth\"", "", "must be a path such as /auth"),
         ("path = \"/auth/\"", "", "must be a path such as /auth"),
         ("path = \"/a?b\"", "", "must be a path such as /auth"),
-        ("issuer = -", "", "issuer: must be set"),
-        ("client_id = -", "", "client_id: must be set"),
+        ("issuer = -", "", "logins.main.issuer"),
+        ("client_id = -", "", "logins.main.client_id"),
         ("issuer = \"ftp://p\"", "", "must be an https URL"),
         ("kind = \"keycloak\"", "", "with its realm"),
         (
@@ -222,7 +222,7 @@ fn a_login_that_cannot_work_or_is_not_safe_is_refused() {
         (
             "kind = \"google\"\nissuer = -",
             "",
-            "client_secret: must be set",
+            "logins.main.client_secret",
         ),
         (
             "allowed_hosted_domains = [\"a\"]",
@@ -270,7 +270,7 @@ fn a_login_that_cannot_work_or_is_not_safe_is_refused() {
         ("allowed_domains = [\"a@b\"]", "", "domains such as"),
         ("tls_ca = \"x\"", "", "tls_ca"),
         ("login_page = \"/x\"", "", "only for kind = \"core\""),
-        (core, jwt, "refresh_url: must be set"),
+        (core, jwt, "logins.main.refresh_url"),
         (&refresh, jwt, ""),
         (
             &format!("{refresh}login_page = \"//evil.example\""),

@@ -196,7 +196,7 @@ async fn other_sites_cannot_use_the_session_of_their_visitors() {
         .json()
         .await
         .unwrap();
-    let csrf = known["csrf_token"].as_str().unwrap().to_owned();
+    let csrf = known["csrf_token"].as_str().unwrap();
     let same = "https://app.example.org";
     for (headers, expected) in [
         (&[("sec-fetch-site", "same-origin")][..], 200),
@@ -211,10 +211,10 @@ async fn other_sites_cannot_use_the_session_of_their_visitors() {
         (&[("origin", "https://evil.example")], 403),
         (&[("origin", "null")], 403),
         (
-            &[("origin", "https://evil.example"), ("x-csrf-token", &csrf)],
+            &[("origin", "https://evil.example"), ("x-csrf-token", csrf)],
             403,
         ),
-        (&[("x-csrf-token", &csrf)], 200),
+        (&[("x-csrf-token", csrf)], 200),
         (&[("x-csrf-token", "wrong")], 403),
         (&[], 403),
     ] {
@@ -354,7 +354,6 @@ async fn a_refresh_that_is_refused_ends_the_session_and_one_that_fails_does_not(
     )
     .await;
     assert_eq!(other.open("/app/x").await.status(), 302);
-    assert_eq!(visitor.fetch(Method::GET, "/app/x").await.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -538,7 +537,6 @@ async fn sessions_outlive_a_reload_and_limits_count_by_their_user() {
     let gateway = gateway(&provider, "", &more.concat()).await;
     let (one, other) = (logged_in(&gateway).await, logged_in(&gateway).await);
     let text = std::fs::read_to_string(gateway.file()).unwrap();
-    gateway.reload(&text.replace("X-Unused", "")).await;
     gateway
         .reload(&text.replace("[logins.main]", "[logins.main]\nidle_seconds = 7200"))
         .await;

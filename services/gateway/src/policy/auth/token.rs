@@ -127,7 +127,7 @@ fn invalid_token(detail: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
+    use http::{HeaderMap, HeaderName};
 
     use super::*;
     use crate::routing::CookieForward;

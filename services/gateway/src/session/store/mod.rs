@@ -13,7 +13,7 @@ pub(crate) use memory::MemoryStore;
 pub(crate) use redis::RedisStore;
 pub(crate) use types::{Found, SessionFilter, SessionPage, StoreAway, StoreError};
 
-use super::{flow::Flow, ids::SessionKey, live::Session, record::Identity};
+use super::{flow::Flow, ids::SessionKey, live::Session};
 use crate::revocations::open::OpenSessions;
 
 /// The store of one login.
@@ -184,12 +184,5 @@ impl Owner<'_> {
             Self::ProviderSession { issuer, sid } => ["sid", issuer, sid],
             Self::User { issuer, subject } => ["sub", issuer, subject],
         })
-    }
-
-    pub(crate) fn user(identity: &Identity) -> Owner<'_> {
-        Owner::User {
-            issuer: &identity.issuer,
-            subject: &identity.subject,
-        }
     }
 }

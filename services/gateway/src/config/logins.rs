@@ -7,7 +7,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::model::LoginKind;
-use crate::routing::HostPattern;
 
 /// Where people log in, and what upstreams learn of them.
 #[derive(Clone, Debug)]
@@ -18,8 +17,6 @@ pub(crate) struct LoginConfig {
     pub(crate) base_url: Url,
     /// Of the gateway's own pages, without a slash at the end.
     pub(crate) path: String,
-    /// Where routes without a `login` of their own need this one.
-    pub(crate) hosts: Vec<HostPattern>,
     pub(crate) allowed: AllowedUsers,
     pub(crate) idle: Duration,
     pub(crate) max: Duration,

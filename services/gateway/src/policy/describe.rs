@@ -75,10 +75,7 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         }),
         Step::Upgrade(_) => json!({ "upgrade": route.upgrade }),
         Step::BodyLimit(_) => json!({ "body_limit_bytes": route.body_limit_bytes }),
-        Step::Login(_) => {
-            let logins = route.logins.iter().map(|login| &config.logins[login.index]);
-            json!({ "login": logins.map(|login| &*login.name).collect::<Vec<_>>() })
-        }
+        Step::Login(_) => logins(route, config),
         Step::AccessToken(_) => access(route, config),
         Step::RateLimits(_) => {
             let limits = route.limits.iter().map(|&index| &config.limits[index]);
@@ -102,11 +99,7 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
                 "sticky": route.split.as_ref().and_then(|it| it.sticky.as_ref()).map(sticky),
             })
         }
-        Step::Lookup(_) => {
-            let lookup = route.lookup.as_ref();
-            let name = lookup.map(|(index, _)| &*config.lookups[*index].name);
-            json!({ "lookup": name, "segment": lookup.map(|(_, segment)| segment) })
-        }
+        Step::Lookup(_) => lookup(route, config),
         Step::Mirroring(_) => {
             let rule = route.mirror.as_ref();
             json!({
@@ -144,6 +137,18 @@ fn access(route: &Route, config: &Config) -> Value {
         "required_roles": access.roles,
         "required_claims": claims.collect::<Vec<_>>(),
     })
+}
+
+fn logins(route: &Route, config: &Config) -> Value {
+    let logins = route.logins.iter();
+    let logins = logins.map(|login| &*config.logins[login.index].name);
+    json!({ "login": logins.collect::<Vec<_>>() })
+}
+
+fn lookup(route: &Route, config: &Config) -> Value {
+    let lookup = route.lookup.as_ref();
+    let name = lookup.map(|(index, _)| &*config.lookups[*index].name);
+    json!({ "lookup": name, "segment": lookup.map(|(_, segment)| segment) })
 }
 
 fn sticky(sticky: &Sticky) -> Value {

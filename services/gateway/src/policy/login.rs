@@ -15,7 +15,7 @@ use crate::{
     error,
     request::{LeftCookies, RequestFacts, WebSocket, host::Authority, without_cookies},
     routing::{Auth, HostPattern, Route},
-    session::{FoundSession, Login, LoginFailure, Session},
+    session::{FoundSession, Login, LoginFailure, Session, is_of_page},
 };
 
 /// What a request has to do with a login.
@@ -110,7 +110,7 @@ fn accept(
 ) {
     let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(facts.method)
         && facts.websocket == WebSocket::No;
-    if !is_safe && !login.is_of_page(facts, session) {
+    if !is_safe && !is_of_page(facts, session) {
         context.deferred = Some(error::cross_site_request().into());
         context.login = Some(LoginContext::Refused);
         return;

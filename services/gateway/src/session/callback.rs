@@ -259,6 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn only_listed_users_may_log_in() {
         let allowed = |emails: &[&str], domains: &[&str], groups: &[&str]| {
             let list = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();

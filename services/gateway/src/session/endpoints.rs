@@ -219,7 +219,7 @@ impl Login {
     async fn end_session(self: &Arc<Self>, facts: &RequestFacts<'_>) -> Result<Reply, Problem> {
         let stored = self.stored(facts.headers).await.map_err(unavailable)?;
         if let Some(session) = &stored
-            && !self.is_of_page(facts, session)
+            && !is_of_page(facts, session)
         {
             return Err(error::cross_site_request());
         }
@@ -242,18 +242,6 @@ impl Login {
         Ok(cookies.fold(body, |body, (name, value)| {
             body.header(name.clone(), value.clone())
         }))
-    }
-
-    /// Whether a request that changes something comes from a page of this host, and not from another site
-    /// that uses the cookie of its visitor: by what the browser says, or the token of the session.
-    pub(crate) fn is_of_page(&self, facts: &RequestFacts<'_>, session: &super::Session) -> bool {
-        let says = |name: &HeaderName| facts.headers.first(name).is_some();
-        if says(&FETCH_SITE) || says(&header::ORIGIN) {
-            return facts.is_same_origin();
-        }
-        let sent = facts.headers.first(&CSRF);
-        let is_only = facts.headers.nth(&CSRF, 1).is_none();
-        is_only && sent.is_some_and(|sent| session.has_csrf_token(sent))
     }
 
     /// What a request without a session gets.
@@ -295,6 +283,18 @@ impl Login {
         let again = self.targets().or_front(Some(&target));
         pages::failure(failure, again, Vec::new())
     }
+}
+
+/// Whether a request that changes something comes from a page of this host, and not from another site
+/// that uses the cookie of its visitor: by what the browser says, or the token of the session.
+pub(crate) fn is_of_page(facts: &RequestFacts<'_>, session: &super::Session) -> bool {
+    let says = |name: &HeaderName| facts.headers.first(name).is_some();
+    if says(&FETCH_SITE) || says(&header::ORIGIN) {
+        return facts.is_same_origin();
+    }
+    let sent = facts.headers.first(&CSRF);
+    let is_only = facts.headers.nth(&CSRF, 1).is_none();
+    is_only && sent.is_some_and(|sent| session.has_csrf_token(sent))
 }
 
 fn reply(reply: Reply) -> Box<GatewayResponse> {

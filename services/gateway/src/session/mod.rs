@@ -35,7 +35,7 @@ mod seal;
 mod store;
 mod target;
 
-pub(crate) use endpoints::PageRequest;
+pub(crate) use endpoints::{PageRequest, is_of_page};
 pub(crate) use failure::LoginFailure;
 pub(crate) use ids::SessionKey;
 pub(crate) use live::Session;

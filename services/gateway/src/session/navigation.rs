@@ -1,5 +1,5 @@
 //! What a request without a session gets: people in a browser are sent to the provider; scripts and
-//! WebSockets could do nothing with its pages, and each such redirect would start a flow.
+//! sockets could do nothing with its pages, and each such redirect would start a flow.
 
 use http::{HeaderName, Method, header};
 

@@ -98,6 +98,7 @@ async fn exchange(visitor: &Visitor, body: &Value) -> reqwest::Response {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one story of a session")]
 async fn a_page_exchanges_its_tokens_for_a_cookie() {
     let (gateway, core) = start("").await;
     let visitor = Visitor::new(&gateway);

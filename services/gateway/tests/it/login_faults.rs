@@ -75,6 +75,7 @@ async fn check_page(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn every_wrong_answer_is_a_page_that_says_what_to_do() {
     let provider = Provider::start().await;
     let gateway = gateway(&provider, "timeout_ms = 400\nleeway_seconds = 10").await;

@@ -173,6 +173,7 @@ fn refused(lines: &str, more: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_login_that_cannot_work_or_is_not_safe_is_refused() {
     let core = "kind = \"core\"\nissuer = -\nclient_id = -\n";
     let refresh = format!("{core}refresh_url = \"http://core/r\"\n");

@@ -78,7 +78,6 @@ fn check_route(
     check_upgrade(&key, route, is_general, checker);
     actions::check_grpc_web(&key, route, (action, parts), references, checker);
     let access = access::check(&key, route, references.access, checker);
-    let logins = logins::check_route(&key, route, references.access.model, checker);
     let limits = check_limits(&key, route, references, checker);
     let compression = compression::check(&key, route, checker);
     validation::check_route(&key, route, references, checker);
@@ -119,7 +118,7 @@ fn check_route(
         lifecycle: lifecycle?,
         auth: route.auth,
         access,
-        logins: logins?,
+        logins: logins::check_route(&key, route, references.access.model, checker)?,
         limits: limits?,
         on_store_error: route.on_store_error,
         compression: compression.map(Arc::new),

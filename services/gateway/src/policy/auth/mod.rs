@@ -211,14 +211,13 @@ impl AccessToken {
             let sessions = self.sessions.as_ref();
             let sessions = sessions.filter(|(default, _)| *default == issuer);
             let revocations = sessions.map(|(_, sessions)| &sessions.revocations);
-            match &mut context.access {
+            if let Some(span) = &mut context.access {
                 // The session gets further tokens.
-                Some(span) => span.add_token(claims, revocations),
-                None => {
-                    let leeway_seconds = self.issuers.leeway_seconds(issuer);
-                    let span = AccessSpan::new(claims, leeway_seconds, revocations);
-                    context.access = Some(Box::new(span));
-                }
+                span.add_token(claims, revocations);
+            } else {
+                let leeway_seconds = self.issuers.leeway_seconds(issuer);
+                let span = AccessSpan::new(claims, leeway_seconds, revocations);
+                context.access = Some(Box::new(span));
             }
         }
         if let Some(required) = &self.required {

@@ -339,31 +339,27 @@ async fn token(State(provider): State<Provider>, headers: HeaderMap, body: Strin
         return refuse("invalid_client");
     }
     let mut shared = provider.lock();
-    match form["grant_type"].as_str() {
-        "refresh_token" => {
-            let current = format!("refresh-{}", shared.refresh_token);
-            if form["refresh_token"] != current {
-                shared.reused = true;
-                return refuse("invalid_grant");
-            }
-            shared.refreshes += 1;
+    if form["grant_type"] != "refresh_token" {
+        let Some(asked) = shared.codes.remove(&form["code"]) else {
+            return refuse("invalid_grant");
+        };
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"]));
+        let is_same = challenge == asked["code_challenge"].as_str().unwrap()
+            && form["redirect_uri"] == asked["redirect_uri"].as_str().unwrap();
+        if !is_same {
+            return refuse("invalid_grant");
         }
-        _ => {
-            let Some(asked) = shared.codes.remove(&form["code"]) else {
-                return refuse("invalid_grant");
-            };
-            let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"]));
-            let is_same = challenge == asked["code_challenge"].as_str().unwrap()
-                && form["redirect_uri"] == asked["redirect_uri"].as_str().unwrap();
-            if !is_same {
-                return refuse("invalid_grant");
-            }
-            shared.sessions += 1;
-            shared.refresh_token += 1000;
-            let nonce = asked.get("nonce").cloned();
-            return tokens(&provider.url(), &mut shared, nonce);
-        }
+        shared.sessions += 1;
+        shared.refresh_token += 1000;
+        let nonce = asked.get("nonce").cloned();
+        return tokens(&provider.url(), &mut shared, nonce);
     }
+    let current = format!("refresh-{}", shared.refresh_token);
+    if form["refresh_token"] != current {
+        shared.reused = true;
+        return refuse("invalid_grant");
+    }
+    shared.refreshes += 1;
     tokens(&provider.url(), &mut shared, None)
 }
 

@@ -31,6 +31,7 @@ impl Visitor {
     }
 
     /// The same browser at another replica.
+    #[allow(dead_code, reason = "one of both binaries has the tests of replicas")]
     pub(crate) fn at(&self, gateway: &Gateway) -> Self {
         Self {
             gateway: gateway.public,
@@ -121,7 +122,7 @@ impl Visitor {
             let Some(location) = response.headers().get("location") else {
                 return (response, url);
             };
-            url = location.to_str().unwrap().to_owned();
+            location.to_str().unwrap().clone_into(&mut url);
         }
         panic!("too many redirects, at last to {url}");
     }

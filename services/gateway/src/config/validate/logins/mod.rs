@@ -94,12 +94,13 @@ fn check_login(
     let token =
         token.map(|name| checker.ok(&format!("{key}.access_token_header"), token_header(name)));
     let verify_access_token = login.verify_access_token || login.kind == LoginKind::Core;
+    // Routes name them.
+    hosts?;
     Some(LoginConfig {
         name: name.into(),
         provider: provider?,
         base_url: base_url?,
         path: login.path.clone(),
-        hosts: hosts?,
         allowed: check_allowed(&key, login, checker),
         idle: Duration::from_secs(login.idle_seconds),
         max: Duration::from_secs(login.max_seconds),

@@ -144,7 +144,7 @@ async fn every_wrong_answer_is_a_page_that_says_what_to_do() {
             "no expiry",
             claims(json!({ "exp": null })),
             failed_title,
-            "exp",
+            "not a JWT",
         ),
         (
             "expired",

@@ -9,6 +9,8 @@ pub(crate) enum ProviderError {
     Http(#[from] reqwest::Error),
     #[error("the response of the provider is too long")]
     TooLong,
+    #[error("a text of the provider is too long")]
+    LongText,
     #[error("the response of the provider is not valid")]
     Invalid(#[from] serde_json::Error),
     #[error("the provider responds with {0}")]

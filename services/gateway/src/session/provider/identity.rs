@@ -55,7 +55,7 @@ pub(super) async fn verify(
 /// The user of verified claims.
 ///
 /// # Errors
-/// `Missing` without a subject, `TooLong` when a text is longer than any header should be.
+/// `Missing` without a subject, `LongText` when a text is longer than any header should be.
 pub(super) fn read(
     claims: &Map<String, Value>,
     config: &ProviderConfig,
@@ -64,7 +64,7 @@ pub(super) fn read(
         let text = claims.get(name).and_then(Value::as_str);
         let text = text.filter(|text| !text.is_empty());
         match text {
-            Some(text) if text.len() > MAX_TEXT_BYTES => Err(ProviderError::TooLong),
+            Some(text) if text.len() > MAX_TEXT_BYTES => Err(ProviderError::LongText),
             text => Ok(text.map(str::to_owned)),
         }
     };
@@ -126,7 +126,7 @@ fn groups(
     found.dedup();
     // A part of them could be the part that forbids something.
     if found.len() > MAX_GROUPS || found.iter().any(|group| group.len() > MAX_GROUP_BYTES) {
-        return Err(ProviderError::TooLong);
+        return Err(ProviderError::LongText);
     }
     Ok(found)
 }

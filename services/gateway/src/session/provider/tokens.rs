@@ -94,7 +94,7 @@ impl TokenSet {
             .flatten()
             .any(|text| text.len() > MAX_TOKEN_BYTES)
         {
-            return Err(ProviderError::TooLong);
+            return Err(ProviderError::LongText);
         }
         if self.access_token.is_none() {
             return Err(ProviderError::Missing("access_token"));

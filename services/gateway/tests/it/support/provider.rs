@@ -11,6 +11,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Query, State},
+    middleware::map_response,
     response::{IntoResponse as _, Redirect, Response},
     routing::{get, post},
 };
@@ -152,7 +153,13 @@ impl Provider {
                 "/user/orgs",
                 get(async || Json(json!([{ "login": "quartet" }]))),
             )
-            .with_state(self.clone());
+            .with_state(self.clone())
+            // So that no connection outlives the server.
+            .layer(map_response(async |mut response: Response| {
+                let close = http::HeaderValue::from_static("close");
+                response.headers_mut().insert("connection", close);
+                response
+            }));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         *self.server.lock().unwrap() = Some(task);
     }

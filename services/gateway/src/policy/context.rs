@@ -8,7 +8,7 @@ use quartet_auth::jwt::Claims;
 pub(super) use super::flow::{Edit, Flow, ResponseHead, Verdict};
 use super::{
     access_end::AccessSpan, compression::Encoder, decoder::Decoder, fetch::CacheAccess,
-    grpc_web::GrpcWeb, login::LoginContext, validated::Validated,
+    grpc_web::GrpcWeb, login_context::LoginContext, validated::Validated,
 };
 use crate::{
     reply::GatewayResponse,

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use super::{
     access_end::AccessSpan,
     context::{Edit, Flow, PolicyContext, Verdict},
+    login_context::LoginContext,
 };
 use crate::{
     error,
@@ -17,17 +18,6 @@ use crate::{
     routing::{Auth, HostPattern, Route},
     session::{FoundSession, Login, LoginFailure, Session, is_of_page},
 };
-
-/// What a request has to do with a login.
-#[derive(Debug)]
-pub(crate) enum LoginContext {
-    /// There is a session. With its access token, if that has to be verified.
-    Session(Option<HeaderValue>),
-    /// There is none, and the route needs one.
-    Challenge(Arc<Login>),
-    /// The request is refused.
-    Refused,
-}
 
 /// The logins of a route.
 #[derive(Debug)]

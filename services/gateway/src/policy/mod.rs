@@ -31,6 +31,7 @@ mod invalidation;
 mod invalidator;
 mod lifecycle;
 mod login;
+mod login_context;
 mod lookup;
 mod maintenance;
 mod mirror;

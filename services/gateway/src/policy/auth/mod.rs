@@ -18,7 +18,7 @@ use self::{
 use super::{
     access_end::AccessSpan,
     context::{Flow, PolicyContext, Verdict},
-    login::LoginContext,
+    login_context::LoginContext,
 };
 use crate::{
     config::IssuerConfig,

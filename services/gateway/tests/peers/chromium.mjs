@@ -55,7 +55,8 @@ export class Browser {
     ], { stdio: 'ignore' })
     process.once('exit', () => {
       child.kill('SIGKILL')
-      fs.rmSync(profile, { recursive: true, force: true })
+      // It may still write for a moment.
+      fs.rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
     })
     const file = path.join(profile, 'DevToolsActivePort')
     const [port, endpoint] = await until('Chromium starts', () => {

@@ -13,6 +13,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["actor::permission", "", "axum sqlx"],
             ["jwt", "", "axum sqlx"],
             ["signature", "", "axum sqlx"],
+            ["master_key", "", "axum sqlx"],
         ],
     ),
     (

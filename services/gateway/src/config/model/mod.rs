@@ -1,5 +1,6 @@
 //! The configuration as written. `default.toml` documents each setting.
 
+mod acme;
 mod admin;
 mod caches;
 mod compression;
@@ -10,6 +11,7 @@ mod limits;
 mod lookups;
 mod mirror;
 mod names;
+mod redis;
 mod resilience;
 mod revocations;
 mod routes;
@@ -24,6 +26,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use quartet_common::config::{Telemetry, empty_as_none};
 use serde::Deserialize;
 
+pub(crate) use acme::{Acme, AcmeCertificate};
 pub(crate) use admin::Admin;
 pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
 pub(crate) use compression::{Compress, Compression};
@@ -36,6 +39,7 @@ pub(crate) use issuers::Issuer;
 pub(crate) use limits::{Key, Limit, LimitScope, NamedKey, RateLimitStore};
 pub(crate) use lookups::{Lookup, Ports};
 pub(crate) use names::Names;
+pub(crate) use redis::Redis;
 pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
 pub(crate) use revocations::{OnFeedError, Revocations};
 pub(crate) use routes::{Condition, Route, RouteDefaults};
@@ -64,6 +68,7 @@ pub(crate) struct Model {
     pub(crate) security_headers: SecurityHeaders,
     pub(crate) maintenance: Maintenance,
     pub(crate) health: Health,
+    pub(crate) acme: Acme,
     #[serde(default)]
     pub(crate) cors: BTreeMap<String, Cors>,
     #[serde(default)]

@@ -3,6 +3,7 @@
 //! All violations are reported, not just the first one.
 
 mod access;
+mod acme;
 mod actions;
 mod admin;
 mod caches;
@@ -17,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod lookups;
 mod mirror;
+mod redis;
 mod references;
 mod reserved;
 mod resilience;
@@ -47,6 +49,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
     check_shared(&model, &mut checker);
     server::check(&model.server, &mut checker);
     let admin = admin::check(&model, &mut checker);
+    let acme = acme::check(&model.acme, &mut checker);
     check_background(&model, &mut checker);
     validation::check(&model.validation, &mut checker);
     health::check(&model, &mut checker);
@@ -84,6 +87,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
         trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),
         hash: shown::hash(&settings, &model.server),
         admin,
+        acme,
         model,
         settings,
         issuers,

@@ -29,6 +29,7 @@ mod routing;
 mod snapshot;
 mod state;
 mod status;
+mod tls;
 mod top;
 mod upstream;
 

@@ -28,6 +28,7 @@ use crate::{
     reloads::Reloads,
     revocations::Revocations,
     snapshot::{Snapshot, SnapshotContext},
+    tls::Certificates,
     upstream::Pool,
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct State {
     pub(crate) metrics: GatewayMetrics,
     pub(crate) documents: Documents,
     pub(crate) deep_health: DeepHealth,
+    /// Of the public listeners.
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) connections: Arc<Connections>,
     /// Idle connections of the direct path.
     pub(crate) pool: Pool,
@@ -111,6 +114,7 @@ impl State {
             clock,
             documents: Documents::new(),
             deep_health: DeepHealth::new(),
+            certificates: Certificates::new(),
             connections: Connections::new(metrics.connections.clone()),
             refusals: Refusals::new(metrics.log_lines_skipped.clone()),
             pool,

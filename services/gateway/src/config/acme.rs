@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::SecretSlice;
 use url::Url;
 
 use super::RedisConfig;
@@ -27,8 +27,7 @@ pub(crate) struct AcmeConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct ExternalAccount {
     pub(crate) id: String,
-    /// Bytes in base64.
-    pub(crate) key: SecretString,
+    pub(crate) key: SecretSlice<u8>,
 }
 
 #[derive(Clone, Debug)]

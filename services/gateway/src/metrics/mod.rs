@@ -1,5 +1,6 @@
 //! The gateway's own metrics, beside those that every service has.
 
+mod acme;
 mod labels;
 mod register;
 mod series;
@@ -15,6 +16,7 @@ use crate::{
     document::CheckCounts,
     upstream::{LookupOutcome, MirrorOutcome},
 };
+pub(crate) use acme::AcmeMetrics;
 use labels::{
     CacheLabel, CacheOutcomeLabel, CapLabel, CheckLabels, ConfigLabel, LimitLabel, LookupLabels,
     MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel, UpstreamLabel,
@@ -64,6 +66,7 @@ pub(crate) struct GatewayMetrics {
     cache_bytes: Family<CacheLabel, Gauge>,
     cache_urls: Family<CacheLabel, Gauge>,
     pub(crate) validation: CheckCounts,
+    pub(crate) acme: AcmeMetrics,
 }
 
 /// Of the store of the rate limits.
@@ -118,6 +121,7 @@ impl GatewayMetrics {
             cache_bytes: Family::default(),
             cache_urls: Family::default(),
             validation: CheckCounts::new(),
+            acme: AcmeMetrics::new(&http),
             http,
         };
         for cap in ["total", "client", "proxy_header"] {

@@ -31,6 +31,7 @@ use crate::{
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
+    tls::acme::Acme,
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
 
@@ -55,6 +56,8 @@ pub(crate) struct Snapshot {
     documents: Vec<Option<Arc<DocumentSlot>>>,
     /// `None`: each process counts for itself.
     pub(crate) shared_counter: Option<Arc<SharedCounter>>,
+    /// `None`: no certificate is ordered.
+    pub(crate) acme: Option<Arc<Acme>>,
 }
 
 /// What outlives every snapshot, and is needed to build one.
@@ -89,6 +92,7 @@ impl Snapshot {
             .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
             .collect();
         let shared_counter = Self::shared_counter(&config, previous, shared)?;
+        let acme = Self::acme(&config, previous, shared)?;
         let sessions = Self::session_check(&config, shared.revocations);
         let access = AccessParts {
             issuers: &config.issuers,
@@ -144,6 +148,7 @@ impl Snapshot {
             verifiers,
             documents,
             shared_counter,
+            acme,
         };
         snapshot.export(shared.metrics);
         Ok(snapshot)
@@ -233,6 +238,16 @@ impl Snapshot {
             && !other.is_some_and(|other| Arc::ptr_eq(counter, other))
         {
             counter.store.retire();
+        }
+    }
+
+    /// Ends the work of the one before on its certificates, if `next` has another one.
+    pub(crate) fn retire_acme(&self, next: &Self) {
+        let other = next.acme.as_ref();
+        if let Some(acme) = &self.acme
+            && !other.is_some_and(|other| Arc::ptr_eq(acme, other))
+        {
+            acme.retire(other.map(|other| &**other));
         }
     }
 

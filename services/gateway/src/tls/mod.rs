@@ -1,5 +1,6 @@
 //! TLS on the public listeners: which certificate a client gets, and what is asked of it.
 
+pub(crate) mod acme;
 mod names;
 mod resolver;
 

@@ -8,7 +8,7 @@ fn imports_point_downward() {
             ["lib", "*", "pingora"],
             [
                 "edge",
-                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz cache",
+                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz cache tls",
                 "",
             ],
             [
@@ -18,17 +18,17 @@ fn imports_point_downward() {
             ],
             [
                 "background",
-                "state config policy upstream metrics revocations reloads",
+                "state config policy upstream metrics revocations reloads tls",
                 "pingora axum",
             ],
             [
                 "state",
-                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads",
+                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads tls",
                 "pingora axum",
             ],
             [
                 "top",
-                "status upstream config listener reloads",
+                "status upstream config listener reloads tls",
                 "pingora axum",
             ],
             ["status", "reloads", "pingora axum"],
@@ -41,14 +41,20 @@ fn imports_point_downward() {
             ["explain", "snapshot policy routing request", "pingora axum"],
             [
                 "snapshot",
-                "admin_access policy document cache upstream config routing metrics error revocations",
+                "admin_access policy document cache upstream config routing metrics error revocations tls",
                 "pingora axum",
             ],
             [
                 "policy",
-                "document cache config routing request upstream metrics reply error fuzz revocations",
+                "document cache config routing request upstream metrics reply error fuzz revocations redis_client",
                 "pingora axum",
             ],
+            [
+                "tls",
+                "config upstream redis_client metrics request reply error",
+                "pingora axum",
+            ],
+            ["redis_client", "config", "pingora axum"],
             ["admin_access", "config", "pingora axum"],
             ["metrics", "document upstream", "pingora axum"],
             ["document", "request fuzz", "pingora axum"],

@@ -8,9 +8,7 @@ use super::{
     checker::Checker,
     upstreams::{parse_authorities, parse_target},
 };
-use crate::config::{
-    Host as TargetHost, RedisConfig, StorePlace, StoreServer, model::Redis,
-};
+use crate::config::{Host as TargetHost, RedisConfig, StorePlace, StoreServer, model::Redis};
 
 const MAX_SERVERS: usize = 100;
 const DEFAULT_PORT: u16 = 6379;
@@ -26,7 +24,12 @@ pub(super) fn check(
         table,
         &[
             ("database", redis.database.into(), 0, 1_000_000),
-            ("timeout_ms", redis.timeout_ms, *timeout.start(), *timeout.end()),
+            (
+                "timeout_ms",
+                redis.timeout_ms,
+                *timeout.start(),
+                *timeout.end(),
+            ),
             ("connect_timeout_ms", redis.connect_timeout_ms, 10, 60_000),
         ],
     );
@@ -98,12 +101,7 @@ fn check_place(table: &str, store: &Redis, checker: &mut Checker) -> Option<Stor
         });
     }
     if !store.sentinels.is_empty() {
-        let sentinels = check_servers(
-            (table, "sentinels"),
-            &store.sentinels,
-            store.tls,
-            checker,
-        );
+        let sentinels = check_servers((table, "sentinels"), &store.sentinels, store.tls, checker);
         if store.master_name.is_empty() {
             checker.error(format!("{table}.master_name"), "must be set with sentinels");
             return None;
@@ -205,4 +203,3 @@ fn parse_url(text: &str) -> Result<StoreServer, String> {
     let port = url.port().unwrap_or(DEFAULT_PORT);
     Ok(StoreServer { host, port, tls })
 }
-

@@ -132,7 +132,11 @@ impl LimitStore {
     /// After the timeout, or when the store does not count.
     pub(super) async fn call(&self, lane: &Lane, call: &Call<'_>) -> Result<Vec<i64>, StoreError> {
         let started = Instant::now();
-        let answer = timeout(self.config.redis.timeout, lane.link.evaluate(call, &self.clock)).await;
+        let answer = timeout(
+            self.config.redis.timeout,
+            lane.link.evaluate(call, &self.clock),
+        )
+        .await;
         let answer = match answer {
             Ok(Ok(answer)) if answer.len() == 1 + 3 * call.len() => Ok(answer),
             Ok(Ok(_)) => Err(StoreError::Closed),

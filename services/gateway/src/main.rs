@@ -82,7 +82,7 @@ enum Command {
 enum AcmeCommand {
     /// Print state, expiry, next renewal and the last error of each.
     Status,
-    /// Order a certificate anew, whatever its age.
+    /// Order a certificate again, whatever its age.
     Renew {
         /// Of its table `[acme.certificates.NAME]`.
         name: String,

@@ -25,8 +25,8 @@ impl Site {
     }
 
     fn settings(&self, hosts: &[&str], more: &str) -> String {
-        let directory = self.files.path().join("acme");
-        let more = format!("directory = {directory:?}\n{more}");
+        let directory = self.files.path().display();
+        let more = format!("directory = '{directory}/acme'\n{more}");
         let routes = [upstream(&[]), route("all", "/*", "")].concat();
         let routes = routes.replace("upstream = \"u\"", "respond = { status = 200 }");
         [routes, self.authority.settings(hosts, &more)].concat()
@@ -118,7 +118,7 @@ async fn private_keys_are_encrypted_with_the_key_of_the_configuration() {
     // Without the key, the certificate is of no use, and no other one is ordered in its place: other
     // gateways may use it.
     let other = site.gateway(&key("2")).await;
-    let broken = until(&other, "the error is told", |it| it["failures"] == 1).await;
+    let broken = until(&other, "the error is shown", |it| it["failures"] == 1).await;
     assert_eq!(broken["state"], "missing");
     assert!(
         broken["error"].as_str().unwrap().contains("another key"),
@@ -142,7 +142,11 @@ async fn private_keys_are_encrypted_with_the_key_of_the_configuration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_authority_says_when_to_renew_and_what_is_replaced() {
     let site = Site::new().await;
-    site.authority.state().window = Some((86_400, 90_000));
+    {
+        let mut state = site.authority.state();
+        // Without Retry-After, which the standard asks for.
+        (state.window, state.retry_after) = (Some((86_400, 90_000)), None);
+    }
     let gateway = site.gateway("").await;
     let first = until(&gateway, "the suggestion is known", |status| {
         let renew_at = status["renew_at"].as_str().unwrap_or_default();
@@ -154,7 +158,10 @@ async fn the_authority_says_when_to_renew_and_what_is_replaced() {
     .await;
     assert!(first["renew_at"].is_string());
     // The window moves into the past, as after a revocation; not for a certificate of this minute.
-    site.authority.state().life = Duration::from_secs(30);
+    {
+        let mut state = site.authority.state();
+        (state.life, state.retry_after) = (Duration::from_secs(30), Some(1));
+    }
     assert_eq!(renew(&gateway, "web").await.status(), 202);
     issued(&site, 2).await;
     site.authority.state().window = Some((-20, -10));
@@ -223,8 +230,8 @@ async fn the_authority_is_not_asked_before_it_wants_to_be() {
         });
     }
     let gateway = site.gateway("").await;
-    let limited = until(&gateway, "the refusal is told", |it| it["failures"] == 1).await;
-    let told = Instant::now();
+    let limited = until(&gateway, "the refusal is shown", |it| it["failures"] == 1).await;
+    let refused_at = Instant::now();
     assert!(
         limited["error"].as_str().unwrap().contains("rateLimited"),
         "{limited}"
@@ -238,9 +245,9 @@ async fn the_authority_is_not_asked_before_it_wants_to_be() {
     );
     until(&gateway, "a certificate is in use", is_valid).await;
     assert!(
-        told.elapsed() > Duration::from_millis(2_500),
+        refused_at.elapsed() > Duration::from_millis(2_500),
         "{:?}",
-        told.elapsed()
+        refused_at.elapsed()
     );
     for outcome in ["rate_limited", "unavailable", "issued"] {
         assert_eq!(orders(&gateway, outcome).await, 1, "{outcome}");
@@ -254,7 +261,7 @@ async fn the_authority_is_not_asked_before_it_wants_to_be() {
 async fn a_profile_must_be_one_of_the_directory() {
     let site = Site::new().await;
     let gateway = site.gateway("profile = \"tlsserver\"").await;
-    let refused = until(&gateway, "the error is told", |it| it["failures"] == 1).await;
+    let refused = until(&gateway, "the error is shown", |it| it["failures"] == 1).await;
     let error = refused["error"].as_str().unwrap();
     assert!(
         error.contains("`tlsserver`, only classic, shortlived"),
@@ -276,7 +283,7 @@ async fn a_certificate_in_use_stays_when_its_renewal_fails() {
     let first = until(&gateway, "a certificate is in use", is_valid).await;
     site.authority.state().validators = vec!["127.0.0.1:1".parse().unwrap()];
     renew(&gateway, "web").await;
-    let failed = until(&gateway, "the failure is told", |it| it["failures"] == 1).await;
+    let failed = until(&gateway, "the failure is shown", |it| it["failures"] == 1).await;
     assert!(
         is_valid(&failed) && failed["not_after"] == first["not_after"],
         "{failed}"
@@ -328,10 +335,11 @@ async fn proofs_that_the_authority_still_has_need_no_challenge() {
     let site = Site::new().await;
     let gateway = site.gateway("").await;
     until(&gateway, "a certificate is in use", is_valid).await;
-    let mut state = site.authority.state();
-    state.reuses_proofs = true;
-    state.validators = vec!["127.0.0.1:1".parse().unwrap()];
-    drop(state);
+    {
+        let mut state = site.authority.state();
+        state.reuses_proofs = true;
+        state.validators = vec!["127.0.0.1:1".parse().unwrap()];
+    }
     renew(&gateway, "web").await;
     issued(&site, 2).await;
 }

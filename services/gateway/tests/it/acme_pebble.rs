@@ -3,7 +3,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -97,15 +97,13 @@ impl Pebble {
         Some(pebble)
     }
 
-    fn store(&self) -> PathBuf {
-        self.directory.path().join("store")
-    }
-
     fn settings(&self, hosts: &[&str], more: &str) -> String {
-        let (address, ca, store) = (self.address, &self.ca, self.store());
+        let (address, ca) = (self.address, &self.ca);
+        let store = self.directory.path().join("store");
+        let store = store.display();
         format!(
             "[acme]\ndirectory_url = \"https://{address}/dir\"\ndirectory_ca = '''\n{ca}'''\n\
-             terms_agreed = true\npoll_seconds = 1\nretry_seconds = 1\ndirectory = {store:?}\n{more}\n\
+             terms_agreed = true\npoll_seconds = 1\nretry_seconds = 1\ndirectory = '{store}'\n{more}\n\
              [acme.certificates.web]\nhosts = {hosts:?}\n"
         )
     }
@@ -226,7 +224,7 @@ async fn an_account_is_bound_to_an_external_one() {
         [listen, routes(), pebble.settings(&hosts, more)].concat()
     };
     gateways[0].reload(&settings("")).await;
-    let refused = eventually("the refusal is told", || async {
+    let refused = eventually("the refusal is shown", || async {
         let mut all: Value = gateways[0].admin("/acme").await.json().await.unwrap();
         let web = all["certificates"]["web"].take();
         (web["failures"] != 0).then_some(web)

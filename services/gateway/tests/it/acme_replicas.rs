@@ -28,9 +28,15 @@ async fn gateways(authority: &Authority, redis: &RedisServer) -> Vec<Gateway> {
     let (idle, _) = idle.split_once("[acme]").unwrap();
     let gateways = join_all((0..GATEWAYS).map(|_| Gateway::start(idle))).await;
     let public: Vec<SocketAddr> = gateways.iter().map(|gateway| gateway.public).collect();
-    authority.state().validators = public;
+    {
+        let mut state = authority.state();
+        // Until all of them can answer.
+        (state.validators, state.is_away) = (public, true);
+        state.window = Some((86_400, 90_000));
+    }
     let all = settings(authority, &redis.url());
     join_all(gateways.iter().map(|gateway| gateway.reload(&all))).await;
+    authority.state().is_away = false;
     gateways
 }
 
@@ -66,12 +72,12 @@ async fn three_gateways_order_and_renew_once() {
     let first = all_have_another(&gateways, &[]).await;
     assert_eq!((authority.issued(), authority.state().orders.len()), (1, 1));
     assert_eq!(authority.state().accounts.len(), 1);
-    // The authority suggests to renew at once; all three see it.
     authority.state().life = std::time::Duration::from_secs(20);
     renew(&gateways[0]).await;
     let second = all_have_another(&gateways, std::slice::from_ref(&first)).await;
     assert_eq!(authority.issued(), 2);
     authority.state().life = std::time::Duration::from_hours(1_000);
+    // The authority suggests to renew at once; all three see it.
     authority.state().window = Some((-20, -10));
     eventually("it is renewed", || async {
         (authority.issued() >= 3).then_some(())

@@ -39,7 +39,7 @@ impl Site {
             (state.life, state.validators) = (LIFE, vec![SocketAddr::from(([127, 0, 0, 1], 1))]);
         }
         let (plain, secure) = (free_address(), free_address());
-        let store = format!("directory = {:?}", files.path().join("acme"));
+        let store = format!("directory = '{}/acme'", files.path().display());
         let settings = [
             upstream(&[address]),
             format!(

@@ -182,7 +182,7 @@ fn parse_host(text: &str) -> Result<String, String> {
 /// As `mailto:` URLs.
 fn check_contact(contact: &[String], checker: &mut Checker) -> Option<Vec<String>> {
     if contact.len() > MAX_CONTACTS {
-        let rule = format!("must have at most {MAX_CONTACTS} addresses");
+        let rule = format!("must have at most {MAX_CONTACTS} emails");
         checker.error("acme.contact", rule);
     }
     let parsed = contact.iter().enumerate().map(|(at, text)| {
@@ -195,7 +195,7 @@ fn check_contact(contact: &[String], checker: &mut Checker) -> Option<Vec<String
         if is_visible && is_email && is_single {
             return Some(format!("mailto:{text}"));
         }
-        let rule = "must be an e-mail address";
+        let rule = "must be an email, such as ops@example.org";
         checker.error(format!("acme.contact[{at}]"), rule);
         None
     });

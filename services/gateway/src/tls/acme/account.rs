@@ -39,6 +39,7 @@ impl Acme {
         let http = self.http.apart();
         if let Some(row) = self.stored_account(&name).await?
             && row.contact == self.config.contact
+            && self.sealer.is_current(&row.credentials)
             && let Some(account) = self.restore(&name, &row, &http).await?
         {
             return Ok(Some(OpenAccount { account, http }));
@@ -87,16 +88,16 @@ impl Acme {
         if let Some(row) = self.stored_account(name).await?
             && let Some(account) = self.restore(name, &row, http).await?
         {
-            if row.contact == self.config.contact {
+            let is_current = self.sealer.is_current(&row.credentials);
+            if row.contact == self.config.contact && is_current {
                 return Ok(account);
             }
-            let updated = account.update_contacts(&contact).await;
-            updated.map_err(|error| failed(&error, http))?;
-            let row = AccountRow {
-                contact: self.config.contact.clone(),
-                ..row
-            };
-            held.put(&to_text(&row)).await?;
+            if row.contact != self.config.contact {
+                let updated = account.update_contacts(&contact).await;
+                updated.map_err(|error| failed(&error, http))?;
+            }
+            let credentials = self.sealer.open(name, &row.credentials)?;
+            self.put_account(name, &credentials, held).await?;
             return Ok(account);
         }
         let external = external_account(&self.config);
@@ -112,13 +113,23 @@ impl Acme {
         let (account, credentials) = made.map_err(|error| failed(&error, http))?;
         let credentials = serde_json::to_vec(&credentials)
             .map_err(|error| AcmeError::Unusable(error.to_string()))?;
-        let row = AccountRow {
-            credentials: self.sealer.seal(name, &credentials)?,
-            contact: self.config.contact.clone(),
-        };
-        held.put(&to_text(&row)).await?;
+        self.put_account(name, &credentials, held).await?;
         tracing::info!(target: "quartet", account_url = account.id(), "an ACME account was made");
         Ok(account)
+    }
+
+    async fn put_account(
+        &self,
+        name: &str,
+        credentials: &[u8],
+        held: &Held<'_>,
+    ) -> Result<(), AcmeError> {
+        let row = AccountRow {
+            credentials: self.sealer.seal(name, credentials)?,
+            contact: self.config.contact.clone(),
+        };
+        held.put(&serde_json::to_string(&row).expect("texts are JSON"))
+            .await
     }
 
     /// Forgets an account that the authority does not know, so that the next attempt makes another one.
@@ -155,8 +166,4 @@ fn account_name(config: &AcmeConfig) -> String {
         hash.update(["\n", &external.id].concat());
     }
     format!("account-{}", hex::encode(&hash.finalize()[..8]))
-}
-
-fn to_text(row: &AccountRow) -> String {
-    serde_json::to_string(row).expect("texts are JSON")
 }

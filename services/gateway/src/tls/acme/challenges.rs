@@ -61,7 +61,7 @@ pub(crate) struct Challenges {
 #[derive(Default)]
 struct SharedTokens {
     read_began: Option<Instant>,
-    /// `None`: it failed, or whoever began it has left.
+    /// `None`: it failed, or the client that began it has left.
     tokens: Option<HashMap<String, String>>,
     has_failed: bool,
 }
@@ -130,7 +130,7 @@ impl Challenges {
     /// Answers with this from now on, at every gateway.
     ///
     /// # Errors
-    /// When the store is away: the authority must not be told that the challenge is ready.
+    /// When the store is away: the challenge must not be called ready then.
     pub(super) async fn add(&self, token: String, answer: &str) -> Result<(), StoreError> {
         let is_token = token_of(token.as_bytes()).is_some();
         if !is_token || answer.len() > MAX_ANSWER_BYTES {

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// A gateway that dies blocks the others for this time.
-pub(super) const TTL: Duration = Duration::from_secs(60);
+pub(super) const TTL: Duration = Duration::from_mins(1);
 /// A holder extends its lease after a third of it, so that two attempts may fail.
 const EXTEND: Duration = Duration::from_secs(20);
 
@@ -117,7 +117,7 @@ impl<'s> Held<'s> {
             {
                 Ok(true) => valid_until = asked_at + TTL,
                 Ok(false) => return Err(AcmeError::LeaseLost),
-                // The store is away: the work goes on for as long as no other gateway can have the lease.
+                // The store is away: the work continues for as long as no other gateway can have the lease.
                 Err(_) if Instant::now() + EXTEND < valid_until => {}
                 Err(_) => return Err(AcmeError::LeaseLost),
             }

@@ -108,7 +108,7 @@ impl Acme {
         noted.map(|()| LEAST)
     }
 
-    /// Between two looks at the store.
+    /// The polling interval.
     fn pause_of(&self, slot: &Slot) -> Duration {
         match slot.installed() {
             Some(_) => self.config.times.poll,

@@ -15,7 +15,7 @@
 //! - A certificate in use is replaced by a whole one, or not at all. No failure removes it.
 //! - What is written needs a lease whose epoch still holds, so two gateways never write in turn.
 //! - Key, chain, suggested window, open order and last failure of a certificate are one row.
-//! - A challenge is in the store before the authority is told that it is ready.
+//! - A challenge is in the store before the authority hears that it is ready.
 //! - Every call has a time-out; whatever fails is tried again after a growing pause.
 
 mod account;

@@ -125,14 +125,14 @@ impl Ordering<'_> {
         Ok(Some((order, key)))
     }
 
-    /// A new order. Its key is stored with it, so that whoever resumes it can use the certificate.
+    /// A new order. Its key is stored with it, so that another gateway can resume it and use the certificate.
     async fn begin(&self, row: &mut Row) -> Result<(Order, KeyPair), AcmeError> {
         let key = KeyPair::generate().map_err(unusable)?;
         let hosts = self.certificate.hosts.iter().cloned();
         let identifiers: Vec<_> = hosts.map(Identifier::Dns).collect();
         let order = match self.new_order(&identifiers, self.replaces.clone()).await {
             Err(error) if self.replaces.is_some() && is_about_replaces(&error) => {
-                // A half-done order may have taken the place already, and would do so for ever.
+                // A half-done order may have taken the place already, and would do so indefinitely.
                 self.new_order(&identifiers, None).await
             }
             order => order,
@@ -201,7 +201,7 @@ impl Ordering<'_> {
             let ready = challenge.set_ready().await;
             ready.map_err(|error| self.open.error(&error))?;
         }
-        let told = match order.poll_ready(&self.questions()).await {
+        let problem = match order.poll_ready(&self.questions()).await {
             Ok(OrderStatus::Invalid) => None,
             // The answer is no refusal, but the order in it has failed.
             Err(Error::Api(problem)) if self.open.http.last_refusal().status.is_none() => {
@@ -210,7 +210,7 @@ impl Ordering<'_> {
             Ok(_) => return Ok(()),
             Err(error) => return Err(self.open.error(&error)),
         };
-        let reason = self.refusal(order).await.or(told);
+        let reason = self.refusal(order).await.or(problem);
         Err(AcmeError::Refused(reason.unwrap_or_default()))
     }
 

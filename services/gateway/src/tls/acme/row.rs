@@ -67,7 +67,7 @@ pub(super) struct Failure {
 }
 
 impl Row {
-    /// A row that cannot be read is as good as none: it is written anew, and what is in use stays.
+    /// A row that cannot be read is as good as none: it is written again, and what is in use stays.
     pub(super) fn parse(text: Option<&str>, name: &str) -> Self {
         let Some(text) = text else {
             return Self::default();

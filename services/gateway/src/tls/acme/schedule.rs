@@ -208,11 +208,11 @@ mod tests {
         assert_eq!(pause(refused), 300);
         // What the authority asks for counts, up to a day, and no jitter shortens it.
         for (asked, expected) in [(30, 60), (7_200, 7_200), (1_000_000, 86_400)] {
-            let told = FailedAttempt {
+            let asked_for = FailedAttempt {
                 retry_after: Some(Duration::from_secs(asked)),
                 ..attempt(1)
             };
-            assert_eq!(pause(told), expected);
+            assert_eq!(pause(asked_for), expected);
         }
         // Ten minutes are left: a quarter of it.
         let short = FailedAttempt {

@@ -12,7 +12,7 @@ const PLAIN: &str = "plain:";
 #[derive(Debug)]
 pub(super) struct Sealer {
     key: Option<MasterKey>,
-    /// Keys from the time before they were encrypted are used. Not those of a shared store: whoever can write
+    /// Keys from the time before they were encrypted are used. Not those of a shared store: anyone who can write
     /// there could choose them.
     accepts_plain: bool,
 }
@@ -35,6 +35,16 @@ impl Sealer {
         };
         let sealed = key.seal(name, secret).map_err(unusable)?;
         Ok(format!("{SEALED}{}", STANDARD_NO_PAD.encode(sealed)))
+    }
+
+    /// Whether the current key has sealed this, or there is none.
+    pub(super) fn is_current(&self, text: &str) -> bool {
+        let Some(key) = &self.key else {
+            return true;
+        };
+        let sealed = text.strip_prefix(SEALED);
+        let sealed = sealed.and_then(|text| STANDARD_NO_PAD.decode(text).ok());
+        sealed.is_some_and(|sealed| key.is_current(&sealed))
     }
 
     /// # Errors
@@ -66,6 +76,7 @@ mod tests {
         assert!(!sealed.contains("secret"));
         let rotated = Sealer::new(&[new, old], false);
         assert_eq!(rotated.open("a", &sealed).unwrap(), b"secret");
+        assert!(!rotated.is_current(&sealed) && Sealer::new(&[old], false).is_current(&sealed));
         for (sealer, name) in [
             (Sealer::new(&[old], false), "b"),
             (Sealer::new(&[new], false), "a"),

@@ -255,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    const TTL: Duration = Duration::from_secs(60);
+    const TTL: Duration = Duration::from_mins(1);
 
     fn store(directory: &tempfile::TempDir) -> (DirectoryStore, Clock) {
         let clock = Clock::manual("2026-11-01T00:00:00Z".parse().unwrap());

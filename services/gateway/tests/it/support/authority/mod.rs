@@ -1,4 +1,4 @@
-//! An ACME server of the test: it issues short certificates, suggests when to renew, and refuses as told.
+//! An ACME server of the test: it issues short certificates, suggests when to renew, and refuses when a test wants it to.
 //!
 //! It proves hosts as real ones do, by asking gateways for the token, but believes every signature: that
 //! requests are signed well is what Pebble and Caddy check.
@@ -42,6 +42,8 @@ pub(crate) struct AuthorityState {
     pub(crate) validators: Vec<SocketAddr>,
     /// Hosts that are proved already need no challenge.
     pub(crate) reuses_proofs: bool,
+    /// Every request gets 503.
+    pub(crate) is_away: bool,
     /// Finalized orders stay in process until this is false.
     pub(crate) is_slow: bool,
     pub(crate) accounts: Vec<Value>,
@@ -77,12 +79,13 @@ impl Authority {
             life: Duration::from_hours(24 * 60),
             window: None,
             has_renewal_info: true,
-            retry_after: None,
+            retry_after: Some(1),
             profiles: vec!["classic", "shortlived"],
             refusals: VecDeque::new(),
             refuses_replacing: false,
             validators: Vec::new(),
             reuses_proofs: false,
+            is_away: false,
             is_slow: false,
             accounts: Vec::new(),
             orders: Vec::new(),

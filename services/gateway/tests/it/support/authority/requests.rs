@@ -44,6 +44,9 @@ async fn answer(State(server): State<Server>, request: Request) -> Response {
     let host = head.headers[header::HOST].to_str().unwrap().to_owned();
     let base = format!("https://{host}");
     let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
+    if server.state().is_away {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     let mut response = match (&head.method, path.as_slice()) {
         (&Method::GET, ["directory"]) => server.directory(&base),
         (_, ["nonce"]) => StatusCode::OK.into_response(),
@@ -162,7 +165,7 @@ impl Server {
             return refuse(404, "malformed", None);
         };
         if !state.is_slow && state.orders[number].status == "processing" {
-            state.orders[number].status = "valid".to_owned();
+            "valid".clone_into(&mut state.orders[number].status);
         }
         Json(state.describe(base, number)).into_response()
     }
@@ -199,7 +202,7 @@ impl Server {
             state.proved.push(format!("{number} {host}"));
         } else {
             state.orders[number].error = Some(errors.join("; "));
-            state.orders[number].status = "invalid".to_owned();
+            "invalid".clone_into(&mut state.orders[number].status);
         }
         let proof = state.proof(base, number, host);
         let mut challenge = proof["challenges"][0].clone();
@@ -222,7 +225,7 @@ impl Server {
         };
         let status = if state.is_slow { "processing" } else { "valid" };
         state.orders[number].chain = Some(chain);
-        state.orders[number].status = status.to_owned();
+        status.clone_into(&mut state.orders[number].status);
         Json(state.describe(base, number)).into_response()
     }
 

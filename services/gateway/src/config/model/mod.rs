@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use quartet_common::config::{Telemetry, empty_as_none};
 use serde::Deserialize;
 
-pub(crate) use acme::{Acme, AcmeCertificate};
+pub(crate) use acme::Acme;
 pub(crate) use admin::Admin;
 pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
 pub(crate) use compression::{Compress, Compression};

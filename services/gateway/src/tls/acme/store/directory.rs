@@ -33,7 +33,7 @@ const LOCK: &str = "lock";
 const MAX_FILE_BYTES: u64 = 3 * MAX_ROW_BYTES as u64;
 
 #[derive(Clone)]
-pub(super) struct DirectoryStore {
+pub(in super::super) struct DirectoryStore {
     path: PathBuf,
     clock: Clock,
 }

@@ -29,7 +29,7 @@ const CONNECTIONS: u32 = 4;
 /// After a failed attempt to connect, those who waited for it do not begin another one.
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
 
-pub(super) struct RedisStore {
+pub(in super::super) struct RedisStore {
     key_prefix: String,
     timeout: Duration,
     connect_timeout: Duration,

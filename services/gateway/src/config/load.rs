@@ -17,6 +17,8 @@ const SCHEMA: Schema<'static> = Schema {
         "limits",
         "lookups",
         "caches",
+        "certificates",
+        "client_authorities",
         "cors",
         "routes",
     ],

@@ -8,6 +8,7 @@ pub(crate) mod lookups;
 pub(crate) mod model;
 pub(crate) mod restart;
 pub(crate) mod shown;
+pub(crate) mod tls;
 mod upstreams;
 mod validate;
 
@@ -25,6 +26,7 @@ use crate::{
 use acme::AcmeConfig;
 use admin::AdminConfig;
 use lookups::LookupConfig;
+use tls::TlsConfig;
 pub(crate) use upstreams::{
     Balancing, ClientIdentity, HashBy, HealthCheck, HealthProbe, Host, LoadLimits, MAX_WEIGHT, Tls,
     UpstreamConfig, UpstreamTarget,
@@ -45,6 +47,7 @@ pub(crate) struct Config {
     pub(crate) admin: AdminConfig,
     /// `None`: no certificate is ordered.
     pub(crate) acme: Option<AcmeConfig>,
+    pub(crate) tls: TlsConfig,
     pub(crate) trusted_proxies: TrustedProxies,
     /// `[jwt]` first, if it is used.
     pub(crate) issuers: Vec<IssuerConfig>,

@@ -34,7 +34,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{chunks::Chunks, date::OriginDate, gather::PendingWrites};
+use super::{chunks::Chunks, date::OriginDate, gather::PendingWrites, tls_stream};
+use crate::request::TlsSession;
 
 /// Time for the rest of a request after an early response.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
@@ -80,6 +81,11 @@ impl ClientStream {
             origin_date: OriginDate::default(),
             half_closed: false,
         }
+    }
+
+    /// What is known of the connection, if it has TLS.
+    pub(super) fn tls(&self) -> Option<Arc<TlsSession>> {
+        tls_stream::session(&self.inner)
     }
 
     /// What was received of the next request.

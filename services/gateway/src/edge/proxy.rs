@@ -19,7 +19,7 @@ use super::{
     ctx::{Ctx, Peer, ReceivedHead},
     downstream, failure, kept, logging, mirror, parts, peer,
     refresh::{self, Refresher},
-    reply, request, request_body, response,
+    reply, request, request_body, response, tls_stream,
     try_timeout::TrySlots,
     upstream_request,
 };
@@ -57,9 +57,7 @@ impl ProxyHttp for Edge {
         let head = ReceivedHead::of(head.as_ref(), head.raw_path());
         let peer = Peer {
             ip: peer,
-            tls: session
-                .digest()
-                .is_some_and(|digest| digest.ssl_digest.is_some()),
+            tls: tls_stream::session_of(session),
         };
         ctx.identify(head, peer, &self.state);
         downstream::prepare(session, ctx);

@@ -4,6 +4,7 @@ mod acme;
 mod labels;
 mod register;
 mod series;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,6 +23,9 @@ use labels::{
     MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel, UpstreamLabel,
 };
 pub(crate) use series::PatternSeries;
+#[cfg(test)]
+pub(crate) use tls::FAILURE_REASONS;
+pub(crate) use tls::{CertificateState, TlsMetrics};
 
 /// Handles of all metrics; clones share them.
 ///
@@ -67,6 +71,7 @@ pub(crate) struct GatewayMetrics {
     cache_urls: Family<CacheLabel, Gauge>,
     pub(crate) validation: CheckCounts,
     pub(crate) acme: AcmeMetrics,
+    pub(crate) tls: TlsMetrics,
 }
 
 /// Of the store of the rate limits.
@@ -122,6 +127,7 @@ impl GatewayMetrics {
             cache_urls: Family::default(),
             validation: CheckCounts::new(),
             acme: AcmeMetrics::new(&http),
+            tls: TlsMetrics::new(&http),
             http,
         };
         for cap in ["total", "client", "proxy_header"] {

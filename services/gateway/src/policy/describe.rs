@@ -58,7 +58,9 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
             })
         }
         Step::Cors(_) | Step::NetworkAccess(_) => guards(step, route, config),
+        Step::HttpsRedirect(_) => json!({ "https_port": route.guards.https_port }),
         Step::ClaimNames(_)
+        | Step::ClientCertificates(_)
         | Step::GrpcWeb
         | Step::Refusal
         | Step::Maintenance(_)

@@ -8,6 +8,7 @@
 mod describe;
 mod notices;
 mod parts;
+mod tls;
 
 use std::{
     sync::Arc,
@@ -31,7 +32,7 @@ use crate::{
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
-    tls::acme::Acme,
+    tls::{Acceptance, CertificateFiles, Certificates, acme::Acme},
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
 
@@ -40,6 +41,9 @@ use crate::{
 pub(crate) struct Snapshot {
     pub(crate) config: Config,
     pub(crate) admin: AdminAccess,
+    /// In the order of the configuration.
+    pub(crate) certificates: Arc<[Arc<CertificateFiles>]>,
+    pub(crate) acceptance: Acceptance,
     /// In the order of the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// In the order of the configuration.
@@ -67,6 +71,7 @@ pub(crate) struct SnapshotContext<'s> {
     pub(crate) counter: &'s Arc<LocalCounter>,
     pub(crate) revocations: &'s Arc<Revocations>,
     pub(crate) metrics: &'s GatewayMetrics,
+    pub(crate) certificates: &'s Arc<Certificates>,
 }
 
 impl Snapshot {
@@ -81,6 +86,9 @@ impl Snapshot {
         shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
         let admin = AdminAccess::build(&config.admin, previous.map(|known| &known.admin))?;
+        let certificates = Self::certificates(&config, previous)?;
+        let acceptance = previous.map(|known| &known.acceptance);
+        let acceptance = Acceptance::build(&config.tls, shared.certificates, acceptance)?;
         let verifiers = Self::verifiers(&config, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
         let upstreams: Vec<_> = upstreams
@@ -100,11 +108,7 @@ impl Snapshot {
             sessions: sessions.as_ref(),
         };
         let claim_names = ClaimNames::of(&config);
-        let caches: Vec<_> = config
-            .caches
-            .iter()
-            .map(|settings| Self::carry_over_cache(settings, previous))
-            .collect();
+        let caches = Self::caches(&config, previous);
         let documents = Self::documents(&config, previous)?;
         let validation = ValidationParts {
             settings: &config.model.validation,
@@ -114,6 +118,7 @@ impl Snapshot {
         let parts = ChainParts {
             access,
             claim_names: claim_names.as_ref(),
+            authorities: &config.tls.authorities,
             limits: &limits,
             shared: shared_counter.as_ref(),
             upstreams: &upstreams,
@@ -140,6 +145,8 @@ impl Snapshot {
         let snapshot = Self {
             config,
             admin,
+            certificates,
+            acceptance,
             upstreams,
             lookups,
             chains,
@@ -319,6 +326,7 @@ mod tests {
             counter: &Arc::new(LocalCounter::new(100)),
             revocations: &Revocations::new(Clock::system()),
             metrics: &metrics,
+            certificates: &Certificates::new(),
         };
         let Ok(snapshot) = Snapshot::build(config, None, shared) else {
             return Ok(());

@@ -77,11 +77,15 @@ impl Snapshot {
         config.upstreams.iter().zip(wanted).map(slot).collect()
     }
 
+    pub(super) fn caches(config: &Config, previous: Option<&Self>) -> Vec<Arc<Cache>> {
+        let settings = config.caches.iter();
+        settings
+            .map(|settings| Self::carry_over_cache(settings, previous))
+            .collect()
+    }
+
     /// With the responses of the cache of this name before.
-    pub(super) fn carry_over_cache(
-        settings: &CacheSettings,
-        previous: Option<&Self>,
-    ) -> Arc<Cache> {
+    fn carry_over_cache(settings: &CacheSettings, previous: Option<&Self>) -> Arc<Cache> {
         let mut caches = previous.iter().flat_map(|snapshot| &snapshot.caches);
         let known = caches.find(|cache| cache.settings.name == settings.name);
         Arc::new(Cache::new(settings.clone(), known.map(|known| &**known)))

@@ -51,10 +51,6 @@ impl<V> NameMap<V> {
         self.exact.values().chain(self.wildcards.values())
     }
 
-    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.exact.values_mut().chain(self.wildcards.values_mut())
-    }
-
     fn place<'p>(&mut self, pattern: &'p str) -> (&mut HashMap<Box<str>, V>, &'p str) {
         match pattern.strip_prefix("*.") {
             Some(parent) => (&mut self.wildcards, parent),

@@ -8,7 +8,7 @@ fn imports_point_downward() {
             ["lib", "*", "pingora"],
             [
                 "edge",
-                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz cache tls",
+                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz cache tls metrics",
                 "",
             ],
             [
@@ -46,7 +46,7 @@ fn imports_point_downward() {
             ],
             [
                 "policy",
-                "document cache config routing request upstream metrics reply error fuzz revocations redis_client",
+                "document cache config routing request upstream metrics reply error fuzz revocations redis_client tls",
                 "pingora axum",
             ],
             [

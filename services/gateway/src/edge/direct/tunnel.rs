@@ -197,7 +197,7 @@ fn deadline(up: &Direction, down: &Direction, bounds: TunnelTimeouts) -> Option<
     let silent = silence.map(|silence| last + silence);
     let writes = [up, down]
         .into_iter()
-        .filter(|direction| !direction.buffer.is_empty())
+        .filter(|direction| direction.buffer.has_unsent())
         .map(|direction| direction.since + bounds.write);
     writes.chain(silent).min()
 }
@@ -233,11 +233,11 @@ impl Direction {
         W: AsyncWrite + Unpin,
     {
         while !self.done {
-            if !self.buffer.is_empty() {
+            if self.buffer.has_unsent() {
                 let since = &mut self.since;
                 let progressed = || *since = Instant::now();
                 if ready!(self.buffer.poll_write(to, context, progressed)).is_err() {
-                    self.buffer.consume(self.buffer.unused().len());
+                    self.buffer.discard();
                     self.finish();
                 }
             } else if self.ended {

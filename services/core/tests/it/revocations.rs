@@ -1,6 +1,5 @@
 //! The feed of sessions that have ended.
 
-use quartet_events::Signer;
 use reqwest::{Method, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -18,12 +17,7 @@ async fn start() -> TestApp {
 }
 
 async fn ask(app: &TestApp, body: &Value) -> Response {
-    let body = body.to_string();
-    let signer = Signer::new(&SECRET.into()).unwrap();
-    let request = app.request(Method::POST, FEED);
-    let request = request.headers(signer.sign("test", app.clock.now(), body.as_bytes()));
-    let request = request.header("content-type", "application/json");
-    request.body(body).send().await.unwrap()
+    app.ask_signed(SECRET, FEED, body).await
 }
 
 /// The sessions after a cursor, on one page, and the next cursor.

@@ -28,6 +28,7 @@ const RELOADED: [&str; 38] = [
     "jwt",
     "issuers",
     "revocations",
+    "api_keys",
     "telemetry.log",
     "defaults",
     "upstreams",

@@ -20,6 +20,7 @@ use quartet_common::{clock::Clock, config::ConfigError, problem::Problem};
 
 use crate::{
     admin_access::AdminAccess,
+    api_keys::ApiKeys,
     cache::Cache,
     config::Config,
     document::DocumentSlot,
@@ -51,6 +52,8 @@ pub(crate) struct Snapshot {
     series: Vec<PatternSeries>,
     /// Of the issuers of the configuration, in their order.
     verifiers: Vec<JwtVerifier>,
+    /// `None`: they are not accepted.
+    api_keys: Option<Arc<ApiKeys>>,
     /// By the index of the upstream; `None`: no route validates against its document.
     documents: Vec<Option<Arc<DocumentSlot>>>,
     /// `None`: each process counts for itself.
@@ -90,10 +93,12 @@ impl Snapshot {
             .collect();
         let shared_counter = Self::shared_counter(&config, previous, shared)?;
         let sessions = Self::session_check(&config, shared.revocations);
+        let api_keys = Self::api_keys(&config, previous, shared)?;
         let access = AccessParts {
             issuers: &config.issuers,
             verifiers: &verifiers,
             sessions: sessions.as_ref(),
+            api_keys: api_keys.as_ref(),
         };
         let claim_names = ClaimNames::of(&config);
         let caches: Vec<_> = config
@@ -142,6 +147,7 @@ impl Snapshot {
             caches,
             series,
             verifiers,
+            api_keys,
             documents,
             shared_counter,
         };

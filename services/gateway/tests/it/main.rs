@@ -4,6 +4,7 @@
 mod admin;
 mod admin_access;
 mod admin_reload;
+mod api_keys;
 mod auth;
 mod balancing;
 mod bounds;

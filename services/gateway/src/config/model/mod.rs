@@ -1,6 +1,7 @@
 //! The configuration as written. `default.toml` documents each setting.
 
 mod admin;
+mod api_keys;
 mod caches;
 mod compression;
 mod guards;
@@ -25,6 +26,7 @@ use quartet_common::config::{Telemetry, empty_as_none};
 use serde::Deserialize;
 
 pub(crate) use admin::Admin;
+pub(crate) use api_keys::ApiKeys;
 pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
 pub(crate) use compression::{Compress, Compression};
 pub(crate) use guards::{
@@ -58,6 +60,7 @@ pub(crate) struct Model {
     pub(crate) validation: Validation,
     pub(crate) jwt: Issuer,
     pub(crate) revocations: Revocations,
+    pub(crate) api_keys: ApiKeys,
     pub(crate) telemetry: Telemetry,
     pub(crate) rate_limit_store: RateLimitStore,
     pub(crate) defaults: RouteDefaults,

@@ -110,6 +110,7 @@ pub(super) async fn choose(
         peer.options.custom_l4 = Some(Arc::new(HandshakeConnector {
             connect_timeout,
             access: Mutex::new(access.map(|access| access.end(&state.clock))),
+            ping: ctx.ping(),
         }));
     } else if config.try_timeout.is_some() || (ctx.deadline().is_some() && !speaks_http2(config)) {
         let deadlines = TryDeadlines {

@@ -12,7 +12,7 @@ use std::{
     io,
     pin::Pin,
     sync::{Mutex, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use async_trait::async_trait;
@@ -32,6 +32,7 @@ use tokio::{
     time::{Duration, timeout},
 };
 
+use super::pings::{PING, Pings};
 use crate::policy::AccessEnd;
 
 /// Of the head, and of the body.
@@ -43,6 +44,8 @@ pub(super) struct HandshakeConnector {
     pub(super) connect_timeout: Duration,
     /// Taken by the connection, which ends then: pingora offers no other way to end a tunnel.
     pub(super) access: Mutex<Option<AccessEnd>>,
+    /// Between two of the gateway's pings. `None`: it sends none.
+    pub(super) ping: Option<Duration>,
 }
 
 #[async_trait]
@@ -56,6 +59,7 @@ impl Connect for HandshakeConnector {
             flushes: 0,
             reader: None,
             access,
+            pings: self.ping.map(Pings::before_response),
         };
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
     }
@@ -96,6 +100,7 @@ struct HandshakeSocket {
     /// Waits for the last flush.
     reader: Option<Waker>,
     access: Option<AccessEnd>,
+    pings: Option<Pings>,
 }
 
 impl VirtualSocket for HandshakeSocket {
@@ -120,7 +125,22 @@ impl AsyncRead for HandshakeSocket {
             // As if the upstream had closed it: nothing is wrong with the replica.
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let (before, this) = (buffer.filled().len(), &mut *self);
+        let read = Pin::new(&mut this.inner).poll_read(cx, buffer);
+        let Some(pings) = &mut this.pings else {
+            return read;
+        };
+        if read.is_ready() {
+            pings.passed(&buffer.filled()[before..]);
+            return read;
+        }
+        if buffer.remaining() < PING.len() {
+            return Poll::Pending;
+        }
+        // pingora takes it for the upstream's.
+        ready!(pings.poll(cx));
+        buffer.put_slice(&PING);
+        Poll::Ready(Ok(()))
     }
 }
 

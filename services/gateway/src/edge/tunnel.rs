@@ -29,11 +29,13 @@ use pingora::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Duration, timeout},
+    time::{Duration, Instant, timeout},
 };
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::pings::{PING, Pings};
-use crate::policy::AccessEnd;
+use crate::{policy::AccessEnd, upstream::UpstreamTls};
 
 /// Of the head, and of the body.
 const FLUSHES: u8 = 2;
@@ -46,12 +48,23 @@ pub(super) struct HandshakeConnector {
     pub(super) access: Mutex<Option<AccessEnd>>,
     /// Between two of the gateway's pings. `None`: it sends none.
     pub(super) ping: Option<Duration>,
+    /// `None`: the connection is plain.
+    pub(super) tls: Option<UpstreamTls>,
 }
+
+/// With TLS below what pingora sees: it would count the flushes of that, too.
+type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 #[async_trait]
 impl Connect for HandshakeConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let began = Instant::now();
         let stream = connect(address, self.connect_timeout).await?;
+        let left = self.connect_timeout.saturating_sub(began.elapsed());
+        let stream = match &self.tls {
+            None => Either::Left(stream),
+            Some(tls) => Either::Right(encrypt(stream, tls, left).await?),
+        };
         let access = self.access.lock();
         let access = access.unwrap_or_else(PoisonError::into_inner).take();
         let socket = HandshakeSocket {
@@ -63,6 +76,18 @@ impl Connect for HandshakeConnector {
         };
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
     }
+}
+
+async fn encrypt(
+    stream: TcpStream,
+    tls: &UpstreamTls,
+    left: Duration,
+) -> Result<Box<TlsStream<TcpStream>>> {
+    let handshake = tls.connector.connect(tls.server_name.clone(), stream);
+    let encrypted = timeout(left, handshake).await;
+    let encrypted = encrypted.or_err(ErrorType::TLSHandshakeTimedout, "connecting in time")?;
+    let encrypted = encrypted.or_err(ErrorType::TLSHandshakeFailure, "connecting");
+    Ok(Box::new(encrypted?))
 }
 
 /// A plain connection.
@@ -95,7 +120,7 @@ pub(super) fn set_option(stream: &TcpStream, option: VirtualSockOpt) -> io::Resu
 
 #[derive(Debug)]
 struct HandshakeSocket {
-    inner: TcpStream,
+    inner: Transport,
     flushes: u8,
     /// Waits for the last flush.
     reader: Option<Waker>,
@@ -105,7 +130,14 @@ struct HandshakeSocket {
 
 impl VirtualSocket for HandshakeSocket {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        set_option(&self.inner, option)
+        set_option(tcp(&self.inner), option)
+    }
+}
+
+fn tcp(transport: &Transport) -> &TcpStream {
+    match transport {
+        Either::Left(stream) => stream,
+        Either::Right(stream) => stream.get_ref().0,
     }
 }
 

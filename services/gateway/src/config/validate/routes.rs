@@ -76,7 +76,7 @@ fn check_route(
     let split = split::check(&key, route, references, checker);
     let parts = split.as_ref().and_then(Option::as_ref);
     let is_general = actions::is_general(action, parts, references);
-    check_upgrade(&key, route, is_general, checker);
+    actions::check_upgrade(&key, route, action, parts, references, checker);
     actions::check_grpc_web(&key, route, (action, parts), references, checker);
     let access = access::check(&key, route, references.access, checker);
     let limits = check_limits(&key, route, references, checker);
@@ -140,15 +140,6 @@ fn check_route(
         retry_on: route.retry_on,
         request_timeout: unless_zero(bounds.request_timeout_seconds),
     })
-}
-
-fn check_upgrade(key: &str, route: &model::Route, is_general: bool, checker: &mut Checker) {
-    if is_general && route.upgrade {
-        checker.error(
-            format!("{key}.upgrade"),
-            "is not possible with an upstream that has tls or http2",
-        );
-    }
 }
 
 fn check_ping(

@@ -1,4 +1,4 @@
-//! Pings on idle WebSockets (RFC 6455, 5.5.2).
+//! Pings on idle `WebSockets` (RFC 6455, 5.5.2).
 //!
 //! Middleboxes drop connections that are idle for minutes, and a client that is gone without a word
 //! looks like one that is silent. A ping of the gateway keeps the former from it, and a client that
@@ -93,12 +93,11 @@ impl Head {
                 Self::Other => return &[],
                 Self::Status(seen) if AGREED[*seen] != *byte => *self = Self::Other,
                 Self::Status(seen) if *seen + 1 == AGREED.len() => *self = Self::Fields(0),
-                Self::Status(seen) => *seen += 1,
                 Self::Fields(seen) if HEAD_END[*seen] != *byte => {
                     *seen = usize::from(*byte == HEAD_END[0]);
                 }
                 Self::Fields(seen) if *seen + 1 == HEAD_END.len() => *self = Self::Read,
-                Self::Fields(seen) => *seen += 1,
+                Self::Status(seen) | Self::Fields(seen) => *seen += 1,
             }
             rest = after;
         }
@@ -175,11 +174,11 @@ mod tests {
         match length {
             0..=125 => frame.push(mask | u8::try_from(length).unwrap()),
             126..=0xffff => {
-                frame.push(mask | 126);
+                frame.push(mask | 0x7e);
                 frame.extend(u16::try_from(length).unwrap().to_be_bytes());
             }
             _ => {
-                frame.push(mask | 127);
+                frame.push(mask | 0x7f);
                 frame.extend((length as u64).to_be_bytes());
             }
         }

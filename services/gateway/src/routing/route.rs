@@ -72,7 +72,7 @@ pub(crate) struct Route {
     pub(crate) response_headers: Vec<HeaderEdit<HeaderValue>>,
     pub(crate) guards: Guards,
     pub(crate) upgrade: bool,
-    /// Idle WebSockets get a ping after this time.
+    /// Idle `WebSockets` get a ping after this time.
     pub(crate) ping: Option<Duration>,
     /// Responses may be silent for as long as `stream_timeout`.
     pub(crate) stream: bool,

@@ -1,4 +1,4 @@
-//! TLS to upstreams where pingora does not speak it: for WebSockets.
+//! TLS to upstreams where pingora does not speak it: for `WebSockets`.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl Upstream {
 }
 
 impl UpstreamTls {
-    /// With HTTP/1.1 alone: WebSockets begin with it.
+    /// With HTTP/1.1 alone: `WebSockets` begin with it.
     ///
     /// # Errors
     /// When the name or the certificates cannot be used.

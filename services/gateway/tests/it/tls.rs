@@ -206,7 +206,7 @@ async fn http2_is_negotiated_if_both_want_it() {
     }
 }
 
-/// WebSockets use HTTP/1.1, whatever else is offered.
+/// `WebSockets` use HTTP/1.1, whatever else is offered.
 #[tokio::test(flavor = "multi_thread")]
 async fn websockets_pass_to_verified_upstreams() {
     let service = service(&["h2", "http/1.1"]).await;

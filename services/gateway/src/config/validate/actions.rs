@@ -62,7 +62,7 @@ pub(super) fn is_general(
     of_split || matches!(action, Some(RouteAction::Proxy(index)) if is_general(index))
 }
 
-/// WebSockets begin with HTTP/1.1.
+/// `WebSockets` begin with HTTP/1.1.
 pub(super) fn check_upgrade(
     key: &str,
     route: &model::Route,

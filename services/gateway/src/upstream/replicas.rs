@@ -166,6 +166,21 @@ impl Upstream {
         upstream
     }
 
+    /// `None`: connections are plain.
+    ///
+    /// # Errors
+    /// When the name or the certificates cannot be used.
+    pub(crate) fn tls(&self) -> anyhow::Result<Option<UpstreamTls>> {
+        let Some(settings) = &self.config.tls else {
+            return Ok(None);
+        };
+        if let Some(known) = self.tls.get() {
+            return Ok(Some(known.clone()));
+        }
+        let built = UpstreamTls::new(settings)?;
+        Ok(Some(self.tls.get_or_init(|| built).clone()))
+    }
+
     pub(crate) fn replicas(&self) -> Arc<Vec<Arc<Replica>>> {
         Arc::clone(&self.set.load().replicas)
     }

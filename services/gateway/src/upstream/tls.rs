@@ -10,7 +10,6 @@ use rustls::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::Upstream;
 use crate::config::Tls;
 
 /// How a connection is encrypted.
@@ -26,23 +25,6 @@ impl std::fmt::Debug for UpstreamTls {
         f.debug_struct("UpstreamTls")
             .field("server_name", name)
             .finish_non_exhaustive()
-    }
-}
-
-impl Upstream {
-    /// `None`: connections are plain.
-    ///
-    /// # Errors
-    /// As [`UpstreamTls::new`].
-    pub(crate) fn tls(&self) -> anyhow::Result<Option<UpstreamTls>> {
-        let Some(settings) = &self.config.tls else {
-            return Ok(None);
-        };
-        if let Some(known) = self.tls.get() {
-            return Ok(Some(known.clone()));
-        }
-        let built = UpstreamTls::new(settings)?;
-        Ok(Some(self.tls.get_or_init(|| built).clone()))
     }
 }
 

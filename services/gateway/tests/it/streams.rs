@@ -109,7 +109,12 @@ async fn an_idle_websocket_gets_pings() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_answers_no_ping_is_disconnected() {
     let more = "upgrade = true\nping_seconds = 1\nstream_timeout_seconds = 2";
-    let text = [upstream(&[echoing().await]), route("ws", "/ws", more)];
+    let direct = "[server]\ndirect_path = true\n".to_owned();
+    let text = [
+        upstream(&[echoing().await]),
+        direct,
+        route("ws", "/ws", more),
+    ];
     let gateway = Gateway::start(&text.concat()).await;
     // One that answers stays.
     let url = format!("ws://{}/ws", gateway.public);

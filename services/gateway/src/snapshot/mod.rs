@@ -28,7 +28,7 @@ use crate::{
     metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
         AccessParts, Chain, ChainParts, ClaimNames, ValidationParts,
-        rate_limit::{LocalCounter, NamedLimit, SharedCounter},
+        rate_limit::{LocalCounter, SharedCounter},
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
@@ -87,10 +87,7 @@ impl Snapshot {
             .map(|upstream| Self::carry_over(upstream, previous))
             .collect();
         let lookups = Self::lookups(&config, &upstreams, previous, shared.metrics);
-        let limits = config.limits.iter();
-        let limits: Vec<_> = limits
-            .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
-            .collect();
+        let limits = Self::limits(&config, shared);
         let shared_counter = Self::shared_counter(&config, previous, shared)?;
         let sessions = Self::session_check(&config, shared.revocations);
         let api_keys = Self::api_keys(&config, previous, shared)?;

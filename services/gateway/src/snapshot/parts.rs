@@ -12,7 +12,10 @@ use crate::{
     config::{Config, IssuerConfig, UpstreamConfig, model::OnFeedError},
     document::{CompileSettings, DocumentSlot, DocumentSource},
     metrics::GatewayMetrics,
-    policy::{SessionCheck, rate_limit::SharedCounter},
+    policy::{
+        SessionCheck,
+        rate_limit::{NamedLimit, SharedCounter},
+    },
     revocations::Revocations,
     routing::{Route, RouteAction},
     upstream::{AddressLookup, Mirror, Upstream},
@@ -126,6 +129,14 @@ impl Snapshot {
             })
         });
         lookups.collect()
+    }
+
+    /// In the order of the configuration.
+    pub(super) fn limits(config: &Config, shared: SnapshotContext<'_>) -> Vec<Arc<NamedLimit>> {
+        let limits = config.limits.iter();
+        limits
+            .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
+            .collect()
     }
 
     /// With equal settings the one before; with others of the same server, its connection stays.

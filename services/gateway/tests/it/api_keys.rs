@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::support::{Gateway, client, echo, eventually, problem, route, serve, upstream};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const EXCHANGES: &str = "gateway_api_key_exchanges_total{outcome=\"exchanged\"";
+const EXCHANGES: &str = "gateway_api_key_exchanges_total{service=\"gateway\",outcome=\"exchanged\"";
 
 /// What core knows: tokens by key, and sessions that have ended.
 #[derive(Clone, Default)]
@@ -96,8 +96,7 @@ fn token(issuer: &Issuer, id: &str) -> String {
     issuer.token_with("usr_1", claims)
 }
 
-/// A gateway on both of its paths in turn, and core.
-async fn start(direct: bool, issuer: &Issuer) -> (Gateway, Core) {
+async fn start(issuer: &Issuer) -> (Gateway, Core) {
     let core = Core::default();
     let address = core.serve().await;
     let jwks = issuer.serve().await;
@@ -106,7 +105,6 @@ async fn start(direct: bool, issuer: &Issuer) -> (Gateway, Core) {
     };
     let text = [
         upstream(&[serve(echo()).await]),
-        format!("[server]\ndirect_path = {direct}\n"),
         format!("[jwt]\njwks_url = \"http://{jwks}/.well-known/jwks.json\"\n"),
         format!(
             "[issuers.other]\nissuer = \"https://other.example\"\naudience = \"\"\n\
@@ -118,8 +116,8 @@ async fn start(direct: bool, issuer: &Issuer) -> (Gateway, Core) {
         ),
         format!("[api_keys]\nurl = \"http://{address}/internal/api-keys/exchange\"\n"),
         "[limits.few]\nrequests = 2\nwindow_seconds = 3600\nkey = \"token\"\n".to_owned(),
-        required("r", "/r", "scopes = [\"things:read\"]"),
-        required("w", "/w", "scopes = [\"things:write\"]"),
+        required("r", "/r", "required_scopes = [\"things:read\"]"),
+        required("w", "/w", "required_scopes = [\"things:write\"]"),
         required("few", "/few", "limit = \"few\""),
         required("other", "/other", "issuers = [\"other\"]"),
         route("open", "/open", ""),
@@ -149,45 +147,43 @@ async fn seen(response: reqwest::Response, name: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn upstreams_get_the_token_of_a_key() {
     let issuer = Issuer::new(Clock::system());
-    for direct in [true, false] {
-        let (gateway, core) = start(direct, &issuer).await;
-        let (key, jwt) = (key(1), token(&issuer, "key_1"));
-        core.add(&key, jwt.clone());
-        let bearer = format!("Bearer {key}");
-        for headers in [
-            &[("authorization", bearer.as_str())][..],
-            &[("x-api-key", key.as_str())],
-            &[
-                ("x-api-key", key.as_str()),
-                ("authorization", bearer.as_str()),
-            ],
-        ] {
-            let of = async |name| seen(call(&gateway, "/r", headers).await, name).await;
-            assert_eq!(of("authorization").await, [format!("Bearer {jwt}")]);
-            assert_eq!(of("x-api-key").await, Vec::<String>::new());
-            assert_eq!(of("x-user-id").await, ["usr_1"]);
-            assert_eq!(of("x-session-id").await, ["key_1"]);
-        }
-        // A token in another header, and a key of the upstream's own, are nobody's business here.
-        let own = [
-            ("authorization", format!("Bearer {jwt}")),
-            ("x-api-key", "own".to_owned()),
-        ];
-        let own = own.each_ref().map(|(name, value)| (*name, value.as_str()));
-        assert_eq!(
-            seen(call(&gateway, "/r", &own).await, "x-api-key").await,
-            ["own"]
-        );
-        let open = call(&gateway, "/open", &[("x-api-key", &key)]).await;
-        assert_eq!(seen(open, "x-api-key").await, std::slice::from_ref(&key));
-        assert_eq!(gateway.count(EXCHANGES).await, 1);
+    let (gateway, core) = start(&issuer).await;
+    let (key, jwt) = (key(1), token(&issuer, "key_1"));
+    core.add(&key, jwt.clone());
+    let bearer = format!("Bearer {key}");
+    for headers in [
+        &[("authorization", bearer.as_str())][..],
+        &[("x-api-key", key.as_str())],
+        &[
+            ("x-api-key", key.as_str()),
+            ("authorization", bearer.as_str()),
+        ],
+    ] {
+        let of = async |name| seen(call(&gateway, "/r", headers).await, name).await;
+        assert_eq!(of("authorization").await, [format!("Bearer {jwt}")]);
+        assert_eq!(of("x-api-key").await, Vec::<String>::new());
+        assert_eq!(of("x-user-id").await, ["usr_1"]);
+        assert_eq!(of("x-session-id").await, ["key_1"]);
     }
+    // A token in another header, and a key of the upstream's own, are nobody's business here.
+    let own = [
+        ("authorization", format!("Bearer {jwt}")),
+        ("x-api-key", "own".to_owned()),
+    ];
+    let own = own.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(
+        seen(call(&gateway, "/r", &own).await, "x-api-key").await,
+        ["own"]
+    );
+    let open = call(&gateway, "/open", &[("x-api-key", &key)]).await;
+    assert_eq!(seen(open, "x-api-key").await, std::slice::from_ref(&key));
+    assert_eq!(gateway.count(EXCHANGES).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_key_is_refused() {
     let issuer = Issuer::new(Clock::system());
-    let (gateway, core) = start(true, &issuer).await;
+    let (gateway, core) = start(&issuer).await;
     let known = key(1);
     core.add(&known, token(&issuer, "key_1"));
     for wrong in [
@@ -208,7 +204,7 @@ async fn what_is_no_key_is_refused() {
         }
     }
     // Core was asked about the one with the right form.
-    let asked = "gateway_api_key_exchanges_total{outcome=\"unknown\"";
+    let asked = "gateway_api_key_exchanges_total{service=\"gateway\",outcome=\"unknown\"";
     assert_eq!(gateway.count(asked).await, 1);
     let other = call(&gateway, "/other", &[("x-api-key", &known)]).await;
     problem(other, 401, "unauthenticated").await;
@@ -229,7 +225,7 @@ async fn what_is_no_key_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_at_once_cause_one_exchange() {
     let issuer = Issuer::new(Clock::system());
-    let (gateway, core) = start(true, &issuer).await;
+    let (gateway, core) = start(&issuer).await;
     let key = key(1);
     core.add(&key, token(&issuer, "key_1"));
     let headers = [("x-api-key", key.as_str())];
@@ -241,7 +237,7 @@ async fn requests_at_once_cause_one_exchange() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_counts_for_itself_and_is_refused_once_it_is_revoked() {
     let issuer = Issuer::new(Clock::system());
-    let (gateway, core) = start(true, &issuer).await;
+    let (gateway, core) = start(&issuer).await;
     let keys = [key(1), key(2)];
     core.add(&keys[0], token(&issuer, "key_1"));
     core.add(&keys[1], token(&issuer, "key_2"));
@@ -265,7 +261,7 @@ async fn a_key_counts_for_itself_and_is_refused_once_it_is_revoked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_core_known_keys_work_and_others_wait() {
     let issuer = Issuer::new(Clock::system());
-    let (gateway, core) = start(true, &issuer).await;
+    let (gateway, core) = start(&issuer).await;
     let (known, other) = (key(1), key(2));
     core.add(&known, token(&issuer, "key_1"));
     core.add(&other, token(&issuer, "key_2"));
@@ -283,7 +279,7 @@ async fn without_core_known_keys_work_and_others_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_no_longer_valid_is_replaced() {
     let issuer = Issuer::new(Clock::system());
-    let (gateway, core) = start(true, &issuer).await;
+    let (gateway, core) = start(&issuer).await;
     let key = key(1);
     let headers = [("x-api-key", key.as_str())];
     core.add(&key, format!("{}x", token(&issuer, "key_1")));

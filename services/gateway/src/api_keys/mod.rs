@@ -6,7 +6,7 @@
 //! - A text that is no key, by its checksum, is refused without a request to core.
 //! - Requests with the same key at the same time cause one exchange.
 //! - Exchanges at the same time are bounded; further ones wait for a part of the timeout.
-//! - That core does not know a key is remembered for a moment only: it may have been created just now, and
+//! - That core does not know a key is remembered for a moment only: it may be new, and
 //!   the replica that was asked may be behind.
 //! - At rest, a key is its SHA-256.
 

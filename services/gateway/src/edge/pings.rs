@@ -74,9 +74,9 @@ impl Pings {
 /// The head of the response.
 #[derive(Debug)]
 enum Head {
-    /// So many bytes of `AGREED` were seen.
+    /// The number of bytes of `AGREED` that were seen.
     Status(usize),
-    /// So many bytes of `HEAD_END`.
+    /// The same of `HEAD_END`.
     Fields(usize),
     Read,
     /// It does not agree to a WebSocket.

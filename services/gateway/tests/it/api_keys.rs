@@ -165,7 +165,7 @@ async fn upstreams_get_the_token_of_a_key() {
         assert_eq!(of("x-user-id").await, ["usr_1"]);
         assert_eq!(of("x-session-id").await, ["key_1"]);
     }
-    // A token in another header, and a key of the upstream's own, are nobody's business here.
+    // A token in another header, and a key of the upstream's own, are the upstream's business.
     let own = [
         ("authorization", format!("Bearer {jwt}")),
         ("x-api-key", "own".to_owned()),

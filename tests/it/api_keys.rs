@@ -19,7 +19,7 @@ async fn create_link(client: &Client) -> u16 {
     match body["errors"][0]["extensions"]["code"].as_str() {
         None => answer.status,
         Some(code) => {
-            assert_eq!(code, "forbidden", "{body}");
+            assert_eq!(code, "FORBIDDEN", "{body}");
             403
         }
     }

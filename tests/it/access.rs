@@ -117,7 +117,7 @@ async fn rows_of_other_users_return_404() {
         .await
         .json_of(201);
     let ids = BTreeMap::from([
-        (("core", "api_key_id"), text(&key, "/id")),
+        (("core", "api_key_id"), text(&key, "/api_key/id")),
         (("core", "session_id"), ada.session_id()),
         (("media", "asset_id"), text(&asset, "/id")),
     ]);

@@ -36,7 +36,7 @@ async fn a_key_works_at_every_service_within_its_scopes_until_it_is_revoked() {
             .post("/v1/core/api-keys", &body)
             .await
             .json_of(201);
-        (text(&created, "/id"), text(&created, "/key"))
+        (text(&created, "/api_key/id"), text(&created, "/key"))
     };
     let (id, key) = create(&["account:read", "media:read", "links:write", "links:read"]).await;
     let (_, kept) = create(&["media:read"]).await;

@@ -199,17 +199,9 @@ pub mod types {
     /// A key that was just created.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct CreatedApiKey {
-        pub created_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        pub expires_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        pub id: ApiKeyId,
+        pub api_key: ApiKey,
         /// For `Authorization: Bearer` or `X-API-Key`. Shown only now.
         pub key: ::std::string::String,
-        /// The latest use, to within the lifetime of an access token (15 minutes by default); null if there
-        /// was none.
-        #[serde(deserialize_with = "::std::option::Option::deserialize")]
-        pub last_used_at: ::std::option::Option<::chrono::DateTime<::chrono::offset::Utc>>,
-        pub name: ::std::string::String,
-        pub scopes: ::std::vec::Vec<::std::string::String>,
     }
     /// An email and a password.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]

@@ -113,7 +113,8 @@ export type AssetStatus = 'pending' | 'ready' | 'failed';
 /**
  * A key that was just created.
  */
-export type CreatedApiKey = ApiKey & {
+export type CreatedApiKey = {
+    api_key: ApiKey;
     /**
      * For `Authorization: Bearer` or `X-API-Key`. Shown only now.
      */

@@ -73,7 +73,6 @@ pub(super) struct ApiKey {
 /// A key that was just created.
 #[derive(Serialize, ToSchema)]
 struct CreatedApiKey {
-    #[serde(flatten)]
     api_key: ApiKey,
     /// For `Authorization: Bearer` or `X-API-Key`. Shown only now.
     #[schema(
@@ -110,15 +109,7 @@ struct ExchangeResponse {
     security(("bearer" = [])),
     request_body = ApiKeyInput,
     responses(
-        (status = 201, description = "The new key", body = CreatedApiKey, example = json!({
-            "id": "key_01jd6x8rv3fq4t2m8n5k7c9e1z",
-            "name": "Nightly export",
-            "scopes": ["links:read", "links:write"],
-            "created_at": "2026-03-14T09:26:53.589793Z",
-            "expires_at": "2026-06-12T09:26:53.589793Z",
-            "last_used_at": null,
-            "key": "qrt_pat_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAe2b1c3d4",
-        })),
+        (status = 201, description = "The new key", body = CreatedApiKey),
     ),
     extensions(("x-problem-codes" = json!([STALE_LOGIN.code, TOO_MANY_API_KEYS.code]))),
 )]

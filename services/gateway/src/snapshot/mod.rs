@@ -84,9 +84,7 @@ impl Snapshot {
         shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
         let admin = AdminAccess::build(&config.admin, previous.map(|known| &known.admin))?;
-        let certificates = Self::certificates(&config, previous)?;
-        let acceptance = previous.map(|known| &known.acceptance);
-        let acceptance = Acceptance::build(&config.tls, shared.certificates, acceptance)?;
+        let (certificates, acceptance) = Self::tls(&config, previous, shared)?;
         let verifiers = Self::verifiers(&config, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
         let upstreams: Vec<_> = upstreams
@@ -105,9 +103,8 @@ impl Snapshot {
             sessions: sessions.as_ref(),
         };
         let claim_names = ClaimNames::of(&config);
-        let caches: Vec<_> = config
-            .caches
-            .iter()
+        let caches = config.caches.iter();
+        let caches: Vec<_> = caches
             .map(|settings| Self::carry_over_cache(settings, previous))
             .collect();
         let documents = Self::documents(&config, previous)?;
@@ -139,10 +136,7 @@ impl Snapshot {
                 )
             })
             .collect();
-        let patterns = config.routes.patterns();
-        let series = patterns
-            .map(|pattern| PatternSeries::new(&shared.metrics.http, &pattern.text))
-            .collect();
+        let series = series(&config, shared.metrics);
         let snapshot = Self {
             config,
             admin,
@@ -272,6 +266,14 @@ impl Snapshot {
     pub(crate) fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.config.model.server.header_timeout_seconds)
     }
+}
+
+/// By the rank of the pattern.
+fn series(config: &Config, metrics: &GatewayMetrics) -> Vec<PatternSeries> {
+    let patterns = config.routes.patterns();
+    patterns
+        .map(|pattern| PatternSeries::new(&metrics.http, &pattern.text))
+        .collect()
 }
 
 /// Sets what is known of the replicas now.

@@ -32,7 +32,7 @@ use crate::{
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
-    tls::{Acceptance, CertificateFiles, Certificates},
+    tls::{Acceptance, AllCertificateFiles, Certificates},
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
 
@@ -41,8 +41,7 @@ use crate::{
 pub(crate) struct Snapshot {
     pub(crate) config: Config,
     pub(crate) admin: AdminAccess,
-    /// In the order of the configuration.
-    pub(crate) certificates: Arc<[Arc<CertificateFiles>]>,
+    pub(crate) certificates: AllCertificateFiles,
     pub(crate) acceptance: Acceptance,
     /// In the order of the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,

@@ -8,7 +8,7 @@ use quartet_common::config::ConfigError;
 use super::{Snapshot, SnapshotContext};
 use crate::{
     config::Config,
-    tls::{Acceptance, CertificateFiles, FileTable},
+    tls::{Acceptance, AllCertificateFiles, CertificateFiles, FileTable},
 };
 
 impl Snapshot {
@@ -20,7 +20,7 @@ impl Snapshot {
         config: &Config,
         previous: Option<&Self>,
         shared: SnapshotContext<'_>,
-    ) -> Result<(Arc<[Arc<CertificateFiles>]>, Acceptance), ConfigError> {
+    ) -> Result<(AllCertificateFiles, Acceptance), ConfigError> {
         let certificates = Self::certificates(config, previous)?;
         let before = previous.map(|known| &known.acceptance);
         let acceptance = Acceptance::build(&config.tls, shared.certificates, before)?;
@@ -35,7 +35,7 @@ impl Snapshot {
     fn certificates(
         config: &Config,
         previous: Option<&Self>,
-    ) -> Result<Arc<[Arc<CertificateFiles>]>, ConfigError> {
+    ) -> Result<AllCertificateFiles, ConfigError> {
         let certificates = config.tls.certificates.iter().map(|settings| {
             let mut before = previous.iter().flat_map(|it| it.certificates.iter());
             if let Some(known) = before.find(|known| known.settings == *settings) {

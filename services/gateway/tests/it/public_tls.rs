@@ -87,7 +87,7 @@ async fn clients_get_the_certificate_of_the_name_that_they_ask_for() {
     // The refusal says why.
     let refused = gateway.connect(config.clone(), "c.test").await.unwrap_err();
     assert!(
-        refused.to_string().contains("UnrecognizedName"),
+        refused.to_string().contains("UnrecognisedName"),
         "{refused}"
     );
     let tables = gateway.settings(&format!("{tables}\n[tls]\ndefault_certificate = \"a\"\n"));

@@ -81,6 +81,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         "http",
         &[
             ["lib", "*", ""],
+            ["tls", "serve", ""],
             ["serve", "front health layers", ""],
             ["front", "layers", ""],
             ["health", "extract", ""],

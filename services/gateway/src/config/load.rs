@@ -16,6 +16,8 @@ const SCHEMA: Schema<'static> = Schema {
         "limits",
         "lookups",
         "caches",
+        "certificates",
+        "client_authorities",
         "cors",
         "routes",
     ],

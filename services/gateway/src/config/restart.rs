@@ -4,9 +4,12 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 39] = [
+const RELOADED: [&str; 42] = [
     "shipped_routes",
     "admin",
+    "tls",
+    "certificates",
+    "client_authorities",
     "server.http2",
     "server.max_http2_streams",
     "server.max_connections",
@@ -97,6 +100,8 @@ mod tests {
                 "limits",
                 "lookups",
                 "caches",
+                "certificates",
+                "client_authorities",
                 "cors",
                 "routes",
             ],

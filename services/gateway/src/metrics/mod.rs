@@ -3,6 +3,7 @@
 mod labels;
 mod register;
 mod series;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,9 @@ use labels::{
     MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel, UpstreamLabel,
 };
 pub(crate) use series::PatternSeries;
+#[cfg(test)]
+pub(crate) use tls::FAILURE_REASONS;
+pub(crate) use tls::{CertificateState, TlsMetrics};
 
 /// Handles of all metrics; clones share them.
 ///
@@ -65,6 +69,7 @@ pub(crate) struct GatewayMetrics {
     cache_bytes: Family<CacheLabel, Gauge>,
     cache_urls: Family<CacheLabel, Gauge>,
     pub(crate) validation: CheckCounts,
+    pub(crate) tls: TlsMetrics,
 }
 
 /// Of the store of the rate limits.
@@ -120,6 +125,7 @@ impl GatewayMetrics {
             cache_bytes: Family::default(),
             cache_urls: Family::default(),
             validation: CheckCounts::new(),
+            tls: TlsMetrics::new(&http),
             http,
         };
         for cap in ["total", "client", "proxy_header"] {

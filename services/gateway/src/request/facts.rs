@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use http::{Method, header};
 
-use super::{headers::Headers, host::Authority, origin::WebOrigin, websocket::WebSocket};
+use super::{
+    headers::Headers, host::Authority, origin::WebOrigin, tls::TlsSession, websocket::WebSocket,
+};
 
 /// A request, borrowed from whichever parser read it.
 #[derive(Clone, Copy)]
@@ -14,11 +16,15 @@ pub(crate) struct RequestFacts<'r> {
     pub(crate) path: &'r str,
     /// Path and query as the upstream sees them, after a `rewrite`.
     pub(crate) target: &'r [u8],
+    /// The same as sent, in any form.
+    pub(crate) sent_target: &'r [u8],
     /// That was matched.
     pub(crate) host: Option<&'r [u8]>,
     pub(crate) client_ip: IpAddr,
     /// The client's connection is encrypted, by what a trusted proxy says too.
     pub(crate) is_secure: bool,
+    /// Of the connection, if it has TLS here.
+    pub(crate) tls: Option<&'r TlsSession>,
     /// What a trusted proxy calls the host that the client asked for.
     pub(crate) reported_host: Option<&'r str>,
     pub(crate) websocket: WebSocket,
@@ -50,9 +56,11 @@ impl<'r> RequestFacts<'r> {
             method: &GET,
             path: "/",
             target: b"/",
+            sent_target: b"/",
             host: None,
             client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             is_secure: false,
+            tls: None,
             reported_host: None,
             websocket: WebSocket::No,
             authority: None,

@@ -8,6 +8,7 @@
 mod describe;
 mod notices;
 mod parts;
+mod tls;
 
 use std::{
     sync::Arc,
@@ -32,6 +33,7 @@ use crate::{
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
+    tls::{Acceptance, AllCertificateFiles, Certificates},
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
 
@@ -40,6 +42,8 @@ use crate::{
 pub(crate) struct Snapshot {
     pub(crate) config: Config,
     pub(crate) admin: AdminAccess,
+    pub(crate) certificates: AllCertificateFiles,
+    pub(crate) acceptance: Acceptance,
     /// In the order of the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// In the order of the configuration.
@@ -67,6 +71,7 @@ pub(crate) struct SnapshotContext<'s> {
     pub(crate) counter: &'s Arc<LocalCounter>,
     pub(crate) revocations: &'s Arc<Revocations>,
     pub(crate) metrics: &'s GatewayMetrics,
+    pub(crate) certificates: &'s Arc<Certificates>,
 }
 
 impl Snapshot {
@@ -81,6 +86,7 @@ impl Snapshot {
         shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
         let admin = AdminAccess::build(&config.admin, previous.map(|known| &known.admin))?;
+        let (certificates, acceptance) = Self::tls(&config, previous, shared)?;
         let verifiers = Self::verifiers(&config, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
         let upstreams: Vec<_> = upstreams
@@ -98,9 +104,8 @@ impl Snapshot {
             api_keys: api_keys.as_ref(),
         };
         let claim_names = ClaimNames::of(&config);
-        let caches: Vec<_> = config
-            .caches
-            .iter()
+        let caches = config.caches.iter();
+        let caches: Vec<_> = caches
             .map(|settings| Self::carry_over_cache(settings, previous))
             .collect();
         let documents = Self::documents(&config, previous)?;
@@ -112,6 +117,7 @@ impl Snapshot {
         let parts = ChainParts {
             access,
             claim_names: claim_names.as_ref(),
+            authorities: &config.tls.authorities,
             limits: &limits,
             shared: shared_counter.as_ref(),
             upstreams: &upstreams,
@@ -131,13 +137,12 @@ impl Snapshot {
                 )
             })
             .collect();
-        let patterns = config.routes.patterns();
-        let series = patterns
-            .map(|pattern| PatternSeries::new(&shared.metrics.http, &pattern.text))
-            .collect();
+        let series = series(&config, shared.metrics);
         let snapshot = Self {
             config,
             admin,
+            certificates,
+            acceptance,
             upstreams,
             lookups,
             chains,
@@ -265,6 +270,14 @@ impl Snapshot {
     }
 }
 
+/// By the rank of the pattern.
+fn series(config: &Config, metrics: &GatewayMetrics) -> Vec<PatternSeries> {
+    let patterns = config.routes.patterns();
+    patterns
+        .map(|pattern| PatternSeries::new(&metrics.http, &pattern.text))
+        .collect()
+}
+
 /// Sets what is known of the replicas now.
 fn export_replicas(upstream: &Upstream, metrics: &GatewayMetrics) {
     let name = &upstream.config.name;
@@ -307,6 +320,7 @@ mod tests {
             counter: &Arc::new(LocalCounter::new(100)),
             revocations: &Revocations::new(Clock::system()),
             metrics: &metrics,
+            certificates: &Certificates::new(),
         };
         let Ok(snapshot) = Snapshot::build(config, None, shared) else {
             return Ok(());

@@ -8,7 +8,7 @@ fn imports_point_downward() {
             ["lib", "*", "pingora"],
             [
                 "edge",
-                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz cache",
+                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz cache tls metrics",
                 "",
             ],
             [
@@ -18,12 +18,12 @@ fn imports_point_downward() {
             ],
             [
                 "background",
-                "state config policy upstream metrics revocations reloads",
+                "state config policy upstream metrics revocations reloads tls",
                 "pingora axum",
             ],
             [
                 "state",
-                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads",
+                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads tls",
                 "pingora axum",
             ],
             [
@@ -41,15 +41,16 @@ fn imports_point_downward() {
             ["explain", "snapshot policy routing request", "pingora axum"],
             [
                 "snapshot",
-                "admin_access api_keys policy document cache upstream config routing metrics error revocations",
+                "admin_access api_keys policy document cache upstream config routing metrics error revocations tls",
                 "pingora axum",
             ],
             [
                 "policy",
-                "document cache config routing request upstream metrics reply error fuzz revocations api_keys",
+                "document cache config routing request upstream metrics reply error fuzz revocations api_keys tls",
                 "pingora axum",
             ],
             ["admin_access", "config", "pingora axum"],
+            ["tls", "config request", "pingora axum"],
             ["metrics", "document upstream", "pingora axum"],
             ["document", "request fuzz", "pingora axum"],
             ["revocations", "config signed", "pingora axum"],

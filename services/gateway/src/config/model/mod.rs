@@ -16,6 +16,7 @@ mod revocations;
 mod routes;
 mod server;
 mod split;
+mod tls;
 mod token_place;
 mod upstreams;
 mod validation;
@@ -41,8 +42,9 @@ pub(crate) use names::Names;
 pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
 pub(crate) use revocations::{OnFeedError, Revocations};
 pub(crate) use routes::{Condition, Route, RouteDefaults};
-pub(crate) use server::{ClientHeader, Listen, Server};
+pub(crate) use server::{AcceptedWith, ClientHeader, Listen, Server};
 pub(crate) use split::Sticky;
+pub(crate) use tls::{Certificate, ClientAuthority, MinVersion, Tls};
 pub(crate) use token_place::TokenPlace;
 pub(crate) use upstreams::{Address, Balance, PrivateKey, Upstream};
 pub(crate) use validation::{UnknownOperations, Validation};
@@ -55,6 +57,7 @@ pub(crate) struct Model {
     _shipped_routes: bool,
     pub(crate) server: Server,
     pub(crate) admin: Admin,
+    pub(crate) tls: Tls,
     pub(crate) discovery: Discovery,
     pub(crate) documents: Documents,
     pub(crate) validation: Validation,
@@ -79,6 +82,10 @@ pub(crate) struct Model {
     pub(crate) lookups: BTreeMap<String, Lookup>,
     #[serde(default)]
     pub(crate) caches: BTreeMap<String, Cache>,
+    #[serde(default)]
+    pub(crate) certificates: BTreeMap<String, Certificate>,
+    #[serde(default)]
+    pub(crate) client_authorities: BTreeMap<String, ClientAuthority>,
     #[serde(default)]
     pub(crate) routes: BTreeMap<String, Route>,
 }

@@ -25,6 +25,7 @@ mod revocations;
 mod routes;
 mod server;
 mod split;
+mod tls;
 mod upstreams;
 mod validation;
 mod values;
@@ -81,11 +82,14 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
         model: &model,
     };
     let routes = routes::check(&model, &guards, (&known, &reserved), &mut checker);
+    let tls = tls::check(&model, &reserved, &mut checker);
     checker.finish()?;
+    let tls = tls.ok_or_else(Violations::new)?;
     Ok(Config {
         trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),
         hash: shown::hash(&settings, &model.server),
         admin,
+        tls,
         model,
         settings,
         issuers,

@@ -224,7 +224,7 @@ fn deadline(up: &Direction, down: &Direction, bounds: TunnelTimeouts) -> Option<
     let silent = silence.map(|silence| last + silence);
     let writes = [up, down]
         .into_iter()
-        .filter(|direction| !direction.buffer.is_empty())
+        .filter(|direction| direction.buffer.has_unsent())
         .map(|direction| direction.since + bounds.write);
     writes.chain(silent).min()
 }
@@ -272,7 +272,7 @@ impl Direction {
         W: AsyncWrite + Unpin,
     {
         while !self.done {
-            if !self.buffer.is_empty() {
+            if self.buffer.has_unsent() {
                 let (since, heard, is_ping) = (&mut self.since, &mut self.heard, self.is_ping);
                 let progressed = || {
                     *since = Instant::now();
@@ -281,7 +281,7 @@ impl Direction {
                     }
                 };
                 if ready!(self.buffer.poll_write(to, context, progressed)).is_err() {
-                    self.buffer.consume(self.buffer.unused().len());
+                    self.buffer.discard();
                     self.finish();
                 }
             } else if self.ended {

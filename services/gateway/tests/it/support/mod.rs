@@ -5,6 +5,7 @@ mod dns;
 mod openapi;
 mod origin;
 mod raw;
+mod tls;
 mod upstream;
 
 use std::{
@@ -28,6 +29,7 @@ pub(crate) use dns::{Dns, Service};
 pub(crate) use openapi::{blocking, counted, document, first_error, given};
 pub(crate) use origin::{Origin, REPLY};
 pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
+pub(crate) use tls::{Certificates, TlsGateway, shake};
 pub(crate) use upstream::{Replica, echo, held, serve, serve_on};
 
 /// Whether the tests run on the direct path: every test is compiled into two binaries.

@@ -130,7 +130,7 @@ async fn the_certificate_of_the_server_is_verified() {
     });
     let server = owned.await.unwrap();
     let settings = server.settings("localhost", "verify-full", &trusted);
-    until(&settings, |encrypted| encrypted.is_err()).await;
+    until(&settings, Result::is_err).await;
     tokio::task::spawn_blocking(move || drop(server))
         .await
         .unwrap();

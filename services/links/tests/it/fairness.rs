@@ -86,6 +86,7 @@ pub(crate) async fn waiting(watcher: &mut sqlx::PgConnection) -> i64 {
 async fn a_request_is_answered_while_a_batch_is_executed_for_a_hundred_subscriptions() {
     const SUBSCRIPTIONS: usize = 100;
     const CLICKS: usize = 20;
+    const EVENTS: usize = SUBSCRIPTIONS * CLICKS;
     // The clicks are one batch.
     let settings = [("QUARTET_CLICKS_BATCH_WAIT_MS", "500")];
     let replica = Cluster::new().await.start_with(&settings).await;
@@ -106,21 +107,30 @@ async fn a_request_is_answered_while_a_batch_is_executed_for_a_hundred_subscript
     }
     let (received, begun) = (Cell::new(0), Notify::new());
     let reading = join_all(sockets.iter_mut().map(async |socket| {
-        for _ in 0..SUBSCRIPTIONS / 2 * CLICKS {
+        for _ in 0..EVENTS / 2 {
             assert_eq!(socket.receive().await["type"], "next");
             received.set(received.get() + 1);
             begun.notify_one();
         }
     }));
-    let request = async {
+    // Another process may take the processor during one of the requests, hardly during each of them.
+    let requests = async {
         begun.notified().await;
-        let health = replica.client.get(replica.url("/health"));
-        assert_eq!(health.send().await.unwrap().status(), 200);
-        received.get()
+        let mut smallest = usize::MAX;
+        for _ in 0..10 {
+            let before = received.get();
+            let health = replica.client.get(replica.url("/health"));
+            assert_eq!(health.send().await.unwrap().status(), 200);
+            if received.get() == EVENTS {
+                break;
+            }
+            smallest = smallest.min(received.get() - before);
+        }
+        smallest
     };
-    let (_, received) = within_deadline(async { tokio::join!(reading, request) }).await;
+    let (_, received) = within_deadline(async { tokio::join!(reading, requests) }).await;
     assert!(
         received < SUBSCRIPTIONS / 2,
-        "{received} events were received before the response"
+        "{received} events were received during each request"
     );
 }

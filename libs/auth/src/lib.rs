@@ -8,6 +8,7 @@ mod actor;
 mod extract;
 pub mod jwt;
 pub mod master_key;
+pub mod opaque;
 pub mod signature;
 
 pub use actor::{Actor, Assurance, Forbidden, Permission, TokenKind};

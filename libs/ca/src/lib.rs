@@ -125,11 +125,7 @@ impl Authority {
             KeyKind::Ecdsa => KeyPair::generate()?,
             KeyKind::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?,
         };
-        let names: Vec<String> = request
-            .names
-            .iter()
-            .map(|&name| name.to_owned())
-            .collect();
+        let names: Vec<String> = request.names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = named(request.common_name);
         params.not_before = request.validity.not_before.into();

@@ -6,6 +6,7 @@
 
 mod admin;
 mod admin_access;
+mod api_keys;
 mod background;
 mod cache;
 mod config;
@@ -27,6 +28,7 @@ mod reply;
 mod request;
 mod revocations;
 mod routing;
+mod signed;
 mod snapshot;
 mod state;
 mod status;

@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use quartet_ca::{Authority, Request, Validity};
@@ -57,10 +57,8 @@ impl Server {
     }
 
     fn settings(&self, host: &str, mode: &str, authority: &Path) -> Database {
-        let url = self.postgres.admin_url();
-        let named = url
-            .reveal()
-            .replace(&format!("@{}:", url.host()), &format!("@{host}:"));
+        let url = self.postgres.admin_url().reveal();
+        let named = url.replace("@127.0.0.1:", &format!("@{host}:"));
         assert!(named.contains(host), "the host of the URL is known");
         let joint = if named.contains('?') { '&' } else { '?' };
         let url = format!(
@@ -87,6 +85,18 @@ async fn is_encrypted(settings: &Database) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(sql).fetch_one(&mut *connection).await
 }
 
+async fn until(settings: &Database, is_wanted: fn(&Result<bool, sqlx::Error>) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let encrypted = is_encrypted(settings).await;
+        if is_wanted(&encrypted) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "timed out: {encrypted:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn the_certificate_of_the_server_is_verified() {
     let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
@@ -96,15 +106,7 @@ async fn the_certificate_of_the_server_is_verified() {
     let wrong = server.file("wrong.pem", other.certificate());
     let settings = server.settings("localhost", "verify-full", &trusted);
     // The server reads its certificate shortly after it was told to.
-    let mut encrypted = is_encrypted(&settings).await;
-    for _ in 0..100 {
-        if encrypted.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        encrypted = is_encrypted(&settings).await;
-    }
-    assert!(encrypted.unwrap());
+    until(&settings, |encrypted| matches!(encrypted, Ok(true))).await;
     for (host, mode, authority) in [
         // Another authority, and another name.
         ("localhost", "verify-full", &wrong),
@@ -127,16 +129,8 @@ async fn the_certificate_of_the_server_is_verified() {
         server
     });
     let server = owned.await.unwrap();
-    let mut refused = false;
-    for _ in 0..100 {
-        let settings = server.settings("localhost", "verify-full", &trusted);
-        refused = is_encrypted(&settings).await.is_err();
-        if refused {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(refused);
+    let settings = server.settings("localhost", "verify-full", &trusted);
+    until(&settings, Result::is_err).await;
     tokio::task::spawn_blocking(move || drop(server))
         .await
         .unwrap();

@@ -12,6 +12,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["actor", "actor::permission jwt", "axum sqlx"],
             ["actor::permission", "", "axum sqlx"],
             ["jwt", "", "axum sqlx"],
+            ["opaque", "", "axum sqlx"],
             ["signature", "", "axum sqlx"],
             ["master_key", "", "axum sqlx"],
         ],

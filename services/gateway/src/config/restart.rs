@@ -31,6 +31,7 @@ const RELOADED: [&str; 42] = [
     "jwt",
     "issuers",
     "revocations",
+    "api_keys",
     "telemetry.log",
     "defaults",
     "upstreams",

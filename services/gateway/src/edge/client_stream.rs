@@ -349,6 +349,15 @@ impl GetSocketDigest for ClientStream {
 
 impl Peek for ClientStream {}
 
+/// What is known of the connection that pingora serves a request of, if it has TLS.
+pub(super) fn tls_of(request: &Session) -> Option<Arc<TlsSession>> {
+    if request.is_http2() {
+        return tls_stream::served_session();
+    }
+    let stream = request.stream().map(|stream| (**stream).as_any())?;
+    stream.downcast_ref::<ClientStream>()?.tls()
+}
+
 /// pingora would replace it; with HTTP/2 it does not.
 pub(super) fn keep_date(session: &Session, headers: &HeaderMap) {
     let stream = session.stream().map(|stream| (**stream).as_any());

@@ -1,19 +1,13 @@
 //! One client connection: reads and checks request heads, then hands them to the proxy.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use pingora::{
     apps::{HttpServerApp, ServerApp},
     protocols::{
-        ALPN, GetSocketDigest as _, SocketDigest, Stream, http::ServerSession,
-        l4::stream::Stream as L4,
+        ALPN, GetSocketDigest as _, Stream, http::ServerSession, l4::stream::Stream as L4,
     },
     proxy::HttpProxy,
     server::ShutdownWatch,
@@ -28,6 +22,7 @@ use super::{
     proxy_header,
     reply::{self, RejectedHead},
     request_head::{HeadLimits, ReadHead},
+    socket::local,
 };
 use crate::{
     config::model::AcceptedWith,
@@ -264,11 +259,6 @@ impl ConnectionHandler {
     fn speaks_http2(&self, stream: &ClientStream) -> bool {
         local(stream.get_socket_digest()).is_some_and(|local| self.state.speaks_http2(local))
     }
-}
-
-/// The address of the listener that accepted a connection.
-pub(super) fn local(socket: Option<Arc<SocketDigest>>) -> Option<SocketAddr> {
-    socket?.local_addr()?.as_inet().copied()
 }
 
 fn limits(snapshot: &Snapshot, first: bool) -> HeadLimits {

@@ -347,6 +347,11 @@ impl Ctx {
         }
     }
 
+    /// How long a WebSocket may be idle before it gets a ping; `None`: it gets none.
+    pub(super) fn ping(&self) -> Option<Duration> {
+        self.route()?.ping
+    }
+
     /// When the whole request must have ended.
     pub(super) fn deadline(&self) -> Option<Instant> {
         Some(self.started + self.route()?.request_timeout?)

@@ -11,8 +11,8 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream as Inner};
 
 use super::{
-    connection::local,
     reply::{self, RejectedHead},
+    socket::local,
     tls_stream::TlsStream,
 };
 use crate::{

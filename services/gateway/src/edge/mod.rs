@@ -64,6 +64,7 @@ mod logging;
 mod mirror;
 mod parts;
 mod peer;
+mod pings;
 mod proxy;
 mod proxy_header;
 mod refresh;

@@ -15,11 +15,11 @@ use pingora::{
 };
 
 use super::{
-    abandoned, attempt,
+    abandoned, attempt, client_stream,
     ctx::{Ctx, Peer, ReceivedHead},
     downstream, failure, kept, logging, mirror, parts, peer,
     refresh::{self, Refresher},
-    reply, request, request_body, response, tls_stream,
+    reply, request, request_body, response,
     try_timeout::TrySlots,
     upstream_request,
 };
@@ -57,7 +57,7 @@ impl ProxyHttp for Edge {
         let head = ReceivedHead::of(head.as_ref(), head.raw_path());
         let peer = Peer {
             ip: peer,
-            tls: tls_stream::session_of(session),
+            tls: client_stream::tls_of(session),
         };
         ctx.identify(head, peer, &self.state);
         downstream::prepare(session, ctx);

@@ -7,10 +7,10 @@ use pingora::{Error, ErrorType, Result, proxy::Session};
 use quartet_common::problem::Problem;
 
 use super::{
-    connection::local,
     ctx::{Ctx, ReceivedHead},
     refresh::Refresher,
     reply, request_body,
+    socket::local,
 };
 use crate::{
     pages::{self, deep_health},

@@ -8,18 +8,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use pingora::{
-    protocols::{
-        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-        Stream, TimingDigest, UniqueID, UniqueIDType, l4::stream::Stream as L4,
-        raw_connect::ProxyDigest, tls::SslDigest,
-    },
-    proxy::Session,
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType, l4::stream::Stream as L4,
+    raw_connect::ProxyDigest, tls::SslDigest,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::server::TlsStream as Inner;
 
-use super::client_stream::ClientStream;
 use crate::request::TlsSession;
 
 tokio::task_local! {
@@ -56,13 +52,9 @@ pub(super) fn session(stream: &Stream) -> Option<Arc<TlsSession>> {
     stream.map(|stream| Arc::clone(&stream.session))
 }
 
-/// The same of the connection that pingora serves a request of.
-pub(super) fn session_of(request: &Session) -> Option<Arc<TlsSession>> {
-    if request.is_http2() {
-        return SESSION.try_with(Option::clone).ok().flatten();
-    }
-    let stream = request.stream().map(|stream| (**stream).as_any())?;
-    stream.downcast_ref::<ClientStream>()?.tls()
+/// The same of the connection with HTTP/2 that a request is served on.
+pub(super) fn served_session() -> Option<Arc<TlsSession>> {
+    SESSION.try_with(Option::clone).ok().flatten()
 }
 
 /// Serves a request of a connection with HTTP/2.

@@ -59,6 +59,7 @@ pub(crate) struct GatewayMetrics {
     checks: Family<CheckLabels, Counter>,
     rate_limited: Family<LimitLabel, Counter>,
     lookups: Family<LookupLabels, Counter>,
+    api_key_exchanges: Family<OutcomeLabel, Counter>,
     mirrored: Family<MirrorLabels, Counter>,
     rate_limit_fallbacks: Family<LimitLabel, Counter>,
     rate_limit_denied: Family<LimitLabel, Counter>,
@@ -115,6 +116,7 @@ impl GatewayMetrics {
             checks: Family::default(),
             rate_limited: Family::default(),
             lookups: Family::default(),
+            api_key_exchanges: Family::default(),
             mirrored: Family::default(),
             rate_limit_fallbacks: Family::default(),
             rate_limit_denied: Family::default(),
@@ -197,6 +199,14 @@ impl GatewayMetrics {
         for state in states {
             let upstream = Arc::clone(upstream);
             self.replica_states.remove(&StateLabels { upstream, state });
+        }
+    }
+
+    /// Counts exchanges of API keys by outcome.
+    pub(crate) fn api_key_exchanges(&self) -> impl Fn(&'static str) + use<> {
+        let exchanges = self.api_key_exchanges.clone();
+        move |outcome| {
+            exchanges.get_or_create(&OutcomeLabel { outcome }).inc();
         }
     }
 

@@ -21,6 +21,7 @@ use quartet_common::{clock::Clock, config::ConfigError, problem::Problem};
 
 use crate::{
     admin_access::AdminAccess,
+    api_keys::ApiKeys,
     cache::Cache,
     config::Config,
     document::DocumentSlot,
@@ -28,11 +29,11 @@ use crate::{
     metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
         AccessParts, Chain, ChainParts, ClaimNames, ValidationParts,
-        rate_limit::{LocalCounter, NamedLimit, SharedCounter},
+        rate_limit::{LocalCounter, SharedCounter},
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
-    tls::{Acceptance, CertificateFiles, Certificates, acme::Acme},
+    tls::{Acceptance, AllCertificateFiles, Certificates, acme::Acme},
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
 
@@ -41,8 +42,7 @@ use crate::{
 pub(crate) struct Snapshot {
     pub(crate) config: Config,
     pub(crate) admin: AdminAccess,
-    /// In the order of the configuration.
-    pub(crate) certificates: Arc<[Arc<CertificateFiles>]>,
+    pub(crate) certificates: AllCertificateFiles,
     pub(crate) acceptance: Acceptance,
     /// In the order of the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
@@ -56,6 +56,8 @@ pub(crate) struct Snapshot {
     series: Vec<PatternSeries>,
     /// Of the issuers of the configuration, in their order.
     verifiers: Vec<JwtVerifier>,
+    /// `None`: they are not accepted.
+    api_keys: Option<Arc<ApiKeys>>,
     /// By the index of the upstream; `None`: no route validates against its document.
     documents: Vec<Option<Arc<DocumentSlot>>>,
     /// `None`: each process counts for itself.
@@ -86,26 +88,23 @@ impl Snapshot {
         shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
         let admin = AdminAccess::build(&config.admin, previous.map(|known| &known.admin))?;
-        let certificates = Self::certificates(&config, previous)?;
-        let acceptance = previous.map(|known| &known.acceptance);
-        let acceptance = Acceptance::build(&config.tls, shared.certificates, acceptance)?;
+        let (certificates, acceptance) = Self::tls(&config, previous, shared)?;
         let verifiers = Self::verifiers(&config, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
         let upstreams: Vec<_> = upstreams
             .map(|upstream| Self::carry_over(upstream, previous))
             .collect();
         let lookups = Self::lookups(&config, &upstreams, previous, shared.metrics);
-        let limits = config.limits.iter();
-        let limits: Vec<_> = limits
-            .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
-            .collect();
+        let limits = Self::limits(&config, shared);
         let shared_counter = Self::shared_counter(&config, previous, shared)?;
         let acme = Self::acme(&config, previous, shared)?;
         let sessions = Self::session_check(&config, shared.revocations);
+        let api_keys = Self::api_keys(&config, previous, shared)?;
         let access = AccessParts {
             issuers: &config.issuers,
             verifiers: &verifiers,
             sessions: sessions.as_ref(),
+            api_keys: api_keys.as_ref(),
         };
         let claim_names = ClaimNames::of(&config);
         let caches = Self::caches(&config, previous);
@@ -138,10 +137,7 @@ impl Snapshot {
                 )
             })
             .collect();
-        let patterns = config.routes.patterns();
-        let series = patterns
-            .map(|pattern| PatternSeries::new(&shared.metrics.http, &pattern.text))
-            .collect();
+        let series = series(&config, shared.metrics);
         let snapshot = Self {
             config,
             admin,
@@ -153,6 +149,7 @@ impl Snapshot {
             caches,
             series,
             verifiers,
+            api_keys,
             documents,
             shared_counter,
             acme,
@@ -282,6 +279,14 @@ impl Snapshot {
     pub(crate) fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.config.model.server.header_timeout_seconds)
     }
+}
+
+/// By the rank of the pattern.
+fn series(config: &Config, metrics: &GatewayMetrics) -> Vec<PatternSeries> {
+    let patterns = config.routes.patterns();
+    patterns
+        .map(|pattern| PatternSeries::new(&metrics.http, &pattern.text))
+        .collect()
 }
 
 /// Sets what is known of the replicas now.

@@ -5,22 +5,37 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use quartet_common::config::ConfigError;
 
-use super::Snapshot;
+use super::{Snapshot, SnapshotContext};
 use crate::{
     config::Config,
-    tls::{CertificateFiles, FileTable},
+    tls::{Acceptance, AllCertificateFiles, CertificateFiles, FileTable},
 };
 
 impl Snapshot {
+    /// The certificates, and the settings of handshakes.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub(super) fn tls(
+        config: &Config,
+        previous: Option<&Self>,
+        shared: SnapshotContext<'_>,
+    ) -> Result<(AllCertificateFiles, Acceptance), ConfigError> {
+        let certificates = Self::certificates(config, previous)?;
+        let before = previous.map(|known| &known.acceptance);
+        let acceptance = Acceptance::build(&config.tls, shared.certificates, before)?;
+        Ok((certificates, acceptance))
+    }
+
     /// With the ones before, as far as their settings are equal: what is in force stays so, whatever is in the
     /// files by now.
     ///
     /// # Errors
     /// When files of a new table cannot be used.
-    pub(super) fn certificates(
+    fn certificates(
         config: &Config,
         previous: Option<&Self>,
-    ) -> Result<Arc<[Arc<CertificateFiles>]>, ConfigError> {
+    ) -> Result<AllCertificateFiles, ConfigError> {
         let certificates = config.tls.certificates.iter().map(|settings| {
             let mut before = previous.iter().flat_map(|it| it.certificates.iter());
             if let Some(known) = before.find(|known| known.settings == *settings) {

@@ -43,6 +43,9 @@ pub(crate) struct CertificateFiles {
     seen: Mutex<Seen>,
 }
 
+/// Those of a configuration, in its order.
+pub(crate) type AllCertificateFiles = Arc<[Arc<CertificateFiles>]>;
+
 /// A certificate that fits its key.
 #[derive(Debug)]
 pub(crate) struct LoadedCertificate {

@@ -10,6 +10,8 @@ mod acme_orders;
 mod acme_tls;
 #[path = "../it/admin.rs"]
 mod admin;
+#[path = "../it/api_keys.rs"]
+mod api_keys;
 #[path = "../it/auth.rs"]
 mod auth;
 #[path = "../it/balancing.rs"]

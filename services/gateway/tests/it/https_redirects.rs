@@ -65,7 +65,7 @@ async fn a_listener_redirects_all_but_challenges_and_health() {
 async fn a_route_redirects_what_no_proxy_has_received_with_tls() {
     let files = Certificates::new();
     let text = settings(&files, "redirect_to_https = true").await;
-    let text = format!("{text}\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\n");
+    let text = format!("{text}\n[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n");
     let gateway = TlsGateway::start(&text).await;
     for (target, more, expected) in [
         ("/x", "", 308),

@@ -41,12 +41,12 @@ fn imports_point_downward() {
             ["explain", "snapshot policy routing request", "pingora axum"],
             [
                 "snapshot",
-                "admin_access policy document cache upstream config routing metrics error revocations tls",
+                "admin_access api_keys policy document cache upstream config routing metrics error revocations tls",
                 "pingora axum",
             ],
             [
                 "policy",
-                "document cache config routing request upstream metrics reply error fuzz revocations redis_client tls",
+                "document cache config routing request upstream metrics reply error fuzz revocations redis_client tls api_keys",
                 "pingora axum",
             ],
             [
@@ -58,7 +58,9 @@ fn imports_point_downward() {
             ["admin_access", "config", "pingora axum"],
             ["metrics", "document upstream", "pingora axum"],
             ["document", "request fuzz", "pingora axum"],
-            ["revocations", "config", "pingora axum"],
+            ["revocations", "config signed", "pingora axum"],
+            ["api_keys", "config signed", "pingora axum"],
+            ["signed", "", "pingora axum"],
             ["upstream", "config request", "pingora axum"],
             ["config", "cache routing request", "pingora axum"],
             ["cache", "request reply fuzz", "pingora axum"],

@@ -9,6 +9,7 @@ mod acme_tls;
 mod admin;
 mod admin_access;
 mod admin_reload;
+mod api_keys;
 mod auth;
 mod balancing;
 mod bounds;

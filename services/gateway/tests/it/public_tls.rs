@@ -87,7 +87,7 @@ async fn clients_get_the_certificate_of_the_name_that_they_ask_for() {
     // The refusal says why.
     let refused = gateway.connect(config.clone(), "c.test").await.unwrap_err();
     assert!(
-        refused.to_string().contains("UnrecognizedName"),
+        refused.to_string().contains("UnrecognisedName"),
         "{refused}"
     );
     let tables = gateway.settings(&format!("{tables}\n[tls]\ndefault_certificate = \"a\"\n"));
@@ -434,102 +434,95 @@ async fn a_slow_reader_gets_all_that_was_sent_before_a_pause() {
     read_slowly(&mut stream, SIZE).await;
 }
 
-#[test]
-fn incomplete_settings_are_refused() {
-    let files = Certificates::new();
-    let good = files.table("a", &["a.test"], "");
-    let authority = files.authority.certificate();
-    let authorities = |hosts: &str, more: &str| {
-        format!(
-            "[client_authorities.c]\nhosts = [{hosts}]\ncertificates = \"\"\"\n{authority}\"\"\"\n{more}\n"
-        )
-    };
-    let other = files.issue(&["a.test"]);
-    std::fs::write(files.path("other.key"), &other.key).unwrap();
-    let listen = "server.listen = [{ address = \"127.0.0.1:1\", tls = true }]\n";
-    let check = |text: &str| {
-        let file = files.path("gateway.toml");
-        std::fs::write(&file, text).unwrap();
-        let output = command()
-            .args(["check", "--config", file.to_str().unwrap()])
-            .output()
-            .unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        (output.status.success(), errors)
-    };
-    let (is_good, errors) = check(&format!("{listen}{good}{}", authorities("\"a.test\"", "")));
-    assert!(is_good, "{errors}");
-    for (text, expected) in [
-        (listen.to_owned(), "server.listen[0].tls"),
-        (
-            format!("{listen}{good}").replace("tls = true", "tls = true, redirect_to_https = true"),
-            "server.listen[0].redirect_to_https",
-        ),
-        (
-            format!("{listen}{good}[tls]\ndefault_certificate = \"b\"\n"),
-            "tls.default_certificate",
-        ),
-        (
-            format!("{listen}{good}[tls]\nmin_version = \"1.1\"\n"),
-            "tls.min_version",
-        ),
-        (
-            format!("{listen}{good}[tls]\nmax_handshakes = 0\n"),
-            "tls.max_handshakes",
-        ),
-        (
-            format!("{listen}{}", good.replace("a.pem", "missing.pem")),
-            "certificates.a.certificate_path",
-        ),
-        (
-            format!("{listen}{}", good.replace("a.key", "other.key")),
-            "certificates.a.key_path",
-        ),
-        (
-            format!("{listen}{}", good.replace("a.key", "a.pem")),
-            "certificates.a.key_path",
-        ),
-        (
-            format!("{listen}{good}hosts = [\"b.test\"]\n"),
-            "is not for `b.test`",
-        ),
-        (
-            format!("{listen}{good}hosts = [\"127.0.0.1\"]\n"),
-            "certificates.a.hosts[0]",
-        ),
-        (
-            format!("{listen}{good}{}", authorities("", "")),
-            "client_authorities.c.hosts",
-        ),
-        (
-            format!(
-                "{listen}{good}{}",
-                authorities("\"a.test\", \"A.test\"", "")
-            ),
-            "client_authorities.c.hosts",
-        ),
-        (
-            format!(
-                "{listen}{good}{}",
-                authorities("\"a.test\"", "subject_header = \"X-Forwarded-For\"")
-            ),
-            "client_authorities.c.subject_header",
-        ),
-        (
-            format!(
-                "{listen}{good}{}",
-                authorities("\"a.test\"", "").replace("BEGIN", "BEGUN")
-            ),
-            "client_authorities.c.certificates",
-        ),
-    ] {
-        let (is_good, errors) = check(&text);
+const LISTEN: &str = "server.listen = [{ address = \"127.0.0.1:1\", tls = true }]\n";
+
+/// Each text is refused with an error that names what is expected.
+fn assert_refused(files: &Certificates, cases: &[(String, &str)]) {
+    for (text, expected) in cases {
+        let (is_good, errors) = check(files, text);
         assert!(
             !is_good && errors.contains(expected),
             "{expected}: {errors}"
         );
-        assert!(!errors.contains(other.key.lines().nth(1).unwrap()));
     }
+}
+
+fn check(files: &Certificates, text: &str) -> (bool, String) {
+    let file = files.path("gateway.toml");
+    std::fs::write(&file, text).unwrap();
+    let output = command()
+        .args(["check", "--config", file.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    (output.status.success(), errors)
+}
+
+#[test]
+fn incomplete_settings_are_refused() {
+    let files = Certificates::new();
+    let good = files.table("a", &["a.test"], "");
+    let other = files.issue(&["a.test"]);
+    std::fs::write(files.path("other.key"), &other.key).unwrap();
+    let with = |more: &str| format!("{LISTEN}{good}{more}\n");
+    let files_of = |from: &str, to: &str| format!("{LISTEN}{}", good.replace(from, to));
+    let redirecting = with("").replace("tls = true", "tls = true, redirect_to_https = true");
+    assert_refused(
+        &files,
+        &[
+            (LISTEN.to_owned(), "server.listen[0].tls"),
+            (redirecting, "server.listen[0].redirect_to_https"),
+            (
+                with("[tls]\ndefault_certificate = \"b\""),
+                "tls.default_certificate",
+            ),
+            (with("[tls]\nmin_version = \"1.1\""), "tls.min_version"),
+            (with("[tls]\nmax_handshakes = 0"), "tls.max_handshakes"),
+            (
+                files_of("a.pem", "missing.pem"),
+                "certificates.a.certificate_path",
+            ),
+            (files_of("a.key", "other.key"), "certificates.a.key_path"),
+            (files_of("a.key", "a.pem"), "certificates.a.key_path"),
+            (with("hosts = [\"b.test\"]"), "is not for `b.test`"),
+            (with("hosts = [\"127.0.0.1\"]"), "certificates.a.hosts[0]"),
+        ],
+    );
+    let (_, errors) = check(&files, &files_of("a.key", "other.key"));
+    assert!(!errors.contains(other.key.lines().nth(1).unwrap()));
+}
+
+#[test]
+fn incomplete_client_authorities_are_refused() {
+    let files = Certificates::new();
+    let good = files.table("a", &["a.test"], "");
+    let pem = files.authority.certificate();
+    let with = |hosts: &str, more: &str| {
+        format!(
+            "{LISTEN}{good}[client_authorities.c]\nhosts = [{hosts}]\n\
+             certificates = \"\"\"\n{pem}\"\"\"\n{more}\n"
+        )
+    };
+    let (is_good, errors) = check(&files, &with("\"a.test\"", ""));
+    assert!(is_good, "{errors}");
+    assert_refused(
+        &files,
+        &[
+            (with("", ""), "client_authorities.c.hosts"),
+            (
+                with("\"a.test\", \"A.test\"", ""),
+                "client_authorities.c.hosts",
+            ),
+            (
+                with("\"a.test\"", "subject_header = \"X-Forwarded-For\""),
+                "client_authorities.c.subject_header",
+            ),
+            (
+                with("\"a.test\"", "").replace("BEGIN", "BEGUN"),
+                "client_authorities.c.certificates",
+            ),
+        ],
+    );
 }
 
 /// compose/tls.yaml, with other addresses and another directory.

@@ -2,6 +2,7 @@
 
 mod acme;
 mod admin;
+mod api_keys;
 mod caches;
 mod compression;
 mod guards;
@@ -29,6 +30,7 @@ use serde::Deserialize;
 
 pub(crate) use acme::Acme;
 pub(crate) use admin::Admin;
+pub(crate) use api_keys::ApiKeys;
 pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
 pub(crate) use compression::{Compress, Compression};
 pub(crate) use guards::{
@@ -65,6 +67,7 @@ pub(crate) struct Model {
     pub(crate) validation: Validation,
     pub(crate) jwt: Issuer,
     pub(crate) revocations: Revocations,
+    pub(crate) api_keys: ApiKeys,
     pub(crate) telemetry: Telemetry,
     pub(crate) rate_limit_store: RateLimitStore,
     pub(crate) defaults: RouteDefaults,

@@ -128,6 +128,8 @@ pub(crate) struct Route {
     #[serde(default)]
     pub(crate) upgrade: bool,
     #[serde(default)]
+    pub(crate) ping_seconds: u64,
+    #[serde(default)]
     pub(crate) stream: bool,
     #[serde(default)]
     pub(crate) raw_path: bool,

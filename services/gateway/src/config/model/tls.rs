@@ -13,7 +13,14 @@ pub(crate) struct Tls {
     pub(crate) default_certificate: Option<String>,
     pub(crate) handshake_timeout_seconds: u64,
     pub(crate) max_handshakes: usize,
-    pub(crate) https_port: u16,
+    pub(crate) https_port: u32,
+}
+
+impl Tls {
+    /// `https_port`, within its bounds.
+    pub(crate) fn port(&self) -> u16 {
+        u16::try_from(self.https_port).unwrap_or(u16::MAX)
+    }
 }
 
 /// The oldest version that clients may use.

@@ -6,6 +6,7 @@ mod access;
 mod acme;
 mod actions;
 mod admin;
+mod api_keys;
 mod caches;
 mod checker;
 mod compression;
@@ -77,6 +78,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
     let kept = issuers::KeptClaims::gather(&model, &mut checker);
     let issuers = issuers::check(&model, &kept, &mut checker);
     revocations::check(&model.revocations, &mut checker);
+    api_keys::check(&model, &mut checker);
     let known = access::Known {
         issuers: issuers::names(&model),
         kept: &kept,

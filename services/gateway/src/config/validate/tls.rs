@@ -52,7 +52,7 @@ pub(super) fn check(
         default_certificate: tls.default_certificate.clone(),
         handshake_timeout: Duration::from_secs(tls.handshake_timeout_seconds),
         max_handshakes: tls.max_handshakes,
-        https_port: tls.https_port,
+        https_port: tls.port(),
         certificates: certificates.into_iter().collect::<Option<_>>()?,
         authorities: ClientAuthorities::new(authorities),
     })

@@ -20,12 +20,12 @@ use crate::{
     edge::{
         attempt,
         client_stream::ClientStream,
-        connection::local,
         ctx::{Ctx, Peer, ReceivedHead, peer_ip},
         downstream::is_dropped,
         logging, reply,
         request::route,
         request_head::HeadReader,
+        socket::local,
     },
     error,
     policy::{Edit, Flow, ResponseHead as _, headers::forwarded_headers},

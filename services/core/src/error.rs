@@ -1,5 +1,6 @@
 //! Errors and the problems that clients see.
 
+use quartet_auth::master_key::SealError;
 use quartet_common::problem::{self, FieldError, Problem, Rule};
 use quartet_db as db;
 
@@ -32,6 +33,10 @@ pub(crate) enum Error {
     StaleLogin,
     #[error("the session does not exist or belongs to another user")]
     SessionNotFound,
+    #[error("the API key does not exist or belongs to another user")]
+    ApiKeyNotFound,
+    #[error("the user has {0} API keys already")]
+    TooManyApiKeys(i64),
     #[error("the account kept changing during the update")]
     Changed,
     #[error("a precondition failed")]
@@ -55,6 +60,18 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Self {
+        Self::Crypto(match error {
+            SealError::OtherKey => {
+                "a stored key was encrypted with another keys.master_key, which is not in \
+                 keys.previous_master_keys either"
+            }
+            SealError::Failed(what) => what,
+        })
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
@@ -71,6 +88,10 @@ impl From<Error> for Problem {
             } => Self::new(&problems::TOO_MANY_ATTEMPTS).retry_after(retry_after_seconds),
             Error::Changed => Self::new(&problem::kinds::PRECONDITION_FAILED),
             Error::SessionNotFound => Self::not_found("session"),
+            Error::ApiKeyNotFound => Self::not_found("API key"),
+            Error::TooManyApiKeys(_) => {
+                Self::new(&problems::TOO_MANY_API_KEYS).detail(error.to_string())
+            }
             Error::Precondition(problem) => problem,
             Error::TooBusy => Self::unavailable(error),
             Error::Database(error) => quartet_db::problem(error),
@@ -97,7 +118,7 @@ fn unauthenticated(error: &Error) -> Problem {
     };
     let problem = Problem::unauthorized(kind).detail(error.to_string());
     if matches!(error, Error::MalformedRefreshToken) {
-        let rule = "must be `qrt_ref_` followed by 51 characters";
+        let rule = "must be `qrt_ref_` followed by 72 characters";
         return problem.field(FieldError::body("/refresh_token", "malformed", rule));
     }
     problem

@@ -6,6 +6,7 @@
 //! make the gateway, and with it all others, unavailable.
 
 mod access;
+mod acme;
 mod caches;
 mod configuration;
 mod limits;
@@ -14,7 +15,6 @@ mod page;
 mod routes;
 mod sessions;
 mod status;
-mod transport;
 mod upstreams;
 
 use std::{
@@ -39,6 +39,7 @@ use quartet_common::{
 use quartet_http::{
     health,
     serve::{Plain, Transport, serve_over},
+    tls::TlsTransport,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +47,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{config::admin::is_loopback, error, reply::Reply, state::State};
 use access::Gate;
 use status::Reports;
-use transport::AdminTransport;
 
 pub(crate) use routes::describe_routes;
 
@@ -57,7 +57,8 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// Responds until the process exits: probes must see "not ready" to the end.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
-    let transport = AdminTransport::new(&state);
+    let current = Arc::clone(&state);
+    let transport = TlsTransport::new(move || current.snapshot().admin.tls().cloned());
     let gate = |listen| Gate {
         state: Arc::clone(&state),
         is_loopback: is_loopback(listen),
@@ -107,6 +108,9 @@ fn settings(listen: SocketAddr) -> Server {
         shutdown_grace_seconds: 1,
         max_connections: MAX_CONNECTIONS,
         trusted_proxies: Vec::new(),
+        tls_certificate: None,
+        tls_key: None,
+        tls_client_ca: None,
     }
 }
 
@@ -128,6 +132,8 @@ fn router(state: &Arc<State>, gate: Gate) -> Router {
             post(upstreams::drain).delete(upstreams::undrain),
         )
         .route("/limits", get(limits::list_limits))
+        .route("/acme", get(acme::list_certificates))
+        .route("/acme/{name}/renew", post(acme::renew_certificate))
         .route("/caches", get(caches::list_caches))
         .route("/caches/purge", post(caches::purge))
         .route("/sessions", get(sessions::list_sessions))

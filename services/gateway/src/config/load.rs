@@ -11,12 +11,15 @@ use super::{Config, DEFAULTS, model::Model, validate::validate};
 const SCHEMA: Schema<'static> = Schema {
     defaults: &[DEFAULTS],
     open_tables: &[
+        "acme.certificates",
         "issuers",
         "upstreams",
         "limits",
         "logins",
         "lookups",
         "caches",
+        "certificates",
+        "client_authorities",
         "cors",
         "routes",
     ],

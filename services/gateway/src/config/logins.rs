@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
+use quartet_auth::master_key::MasterKey;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
@@ -85,9 +86,9 @@ pub(crate) enum SessionStorage {
     Memory {
         max_sessions: usize,
     },
-    /// The secret encrypts what is stored.
     Redis {
-        secret: SecretString,
+        /// Encrypts what is stored.
+        key: MasterKey,
     },
 }
 

@@ -4,9 +4,12 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 39] = [
+const RELOADED: [&str; 44] = [
     "shipped_routes",
     "admin",
+    "tls",
+    "certificates",
+    "client_authorities",
     "server.http2",
     "server.max_http2_streams",
     "server.max_connections",
@@ -28,6 +31,7 @@ const RELOADED: [&str; 39] = [
     "jwt",
     "issuers",
     "revocations",
+    "api_keys",
     "telemetry.log",
     "defaults",
     "upstreams",
@@ -44,6 +48,7 @@ const RELOADED: [&str; 39] = [
     "rate_limit_store",
     "caches",
     "validation",
+    "acme",
 ];
 const ROUTES: &str = "routes";
 
@@ -98,6 +103,8 @@ mod tests {
                 "logins",
                 "lookups",
                 "caches",
+                "certificates",
+                "client_authorities",
                 "cors",
                 "routes",
             ],

@@ -1,9 +1,11 @@
 //! The gateway's own metrics, beside those that every service has.
 
+mod acme;
 mod labels;
 mod logins;
 mod register;
 mod series;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,12 +18,16 @@ use crate::{
     document::CheckCounts,
     upstream::{LookupOutcome, MirrorOutcome},
 };
+pub(crate) use acme::AcmeMetrics;
 use labels::{
     CacheLabel, CacheOutcomeLabel, CapLabel, CheckLabels, ConfigLabel, LimitLabel, LoginLabel,
     LoginLabels, LookupLabels, MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel,
     UpstreamLabel,
 };
 pub(crate) use series::PatternSeries;
+#[cfg(test)]
+pub(crate) use tls::FAILURE_REASONS;
+pub(crate) use tls::{CertificateState, TlsMetrics};
 
 /// Handles of all metrics; clones share them.
 ///
@@ -57,6 +63,7 @@ pub(crate) struct GatewayMetrics {
     logins: Family<LoginLabels, Counter>,
     login_sessions: Family<LoginLabel, Gauge>,
     lookups: Family<LookupLabels, Counter>,
+    api_key_exchanges: Family<OutcomeLabel, Counter>,
     mirrored: Family<MirrorLabels, Counter>,
     rate_limit_fallbacks: Family<LimitLabel, Counter>,
     rate_limit_denied: Family<LimitLabel, Counter>,
@@ -68,6 +75,8 @@ pub(crate) struct GatewayMetrics {
     cache_bytes: Family<CacheLabel, Gauge>,
     cache_urls: Family<CacheLabel, Gauge>,
     pub(crate) validation: CheckCounts,
+    pub(crate) acme: AcmeMetrics,
+    pub(crate) tls: TlsMetrics,
 }
 
 /// Of the store of the rate limits.
@@ -113,6 +122,7 @@ impl GatewayMetrics {
             logins: Family::default(),
             login_sessions: Family::default(),
             lookups: Family::default(),
+            api_key_exchanges: Family::default(),
             mirrored: Family::default(),
             rate_limit_fallbacks: Family::default(),
             rate_limit_denied: Family::default(),
@@ -124,6 +134,8 @@ impl GatewayMetrics {
             cache_bytes: Family::default(),
             cache_urls: Family::default(),
             validation: CheckCounts::new(),
+            acme: AcmeMetrics::new(&http),
+            tls: TlsMetrics::new(&http),
             http,
         };
         for cap in ["total", "client", "proxy_header"] {
@@ -194,6 +206,14 @@ impl GatewayMetrics {
         for state in states {
             let upstream = Arc::clone(upstream);
             self.replica_states.remove(&StateLabels { upstream, state });
+        }
+    }
+
+    /// Counts exchanges of API keys by outcome.
+    pub(crate) fn api_key_exchanges(&self) -> impl Fn(&'static str) + use<> {
+        let exchanges = self.api_key_exchanges.clone();
+        move |outcome| {
+            exchanges.get_or_create(&OutcomeLabel { outcome }).inc();
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
 
 const HASURA_PREFIX: &str = "x-hasura-";
 
-/// The names of all claims in the configuration.
+/// The names of all claims in the configuration, and of what is said about client certificates.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimNames {
     names: Arc<[HeaderName]>,
@@ -23,7 +23,7 @@ pub(crate) struct ClaimNames {
 }
 
 impl ClaimNames {
-    /// `None`: no claim is sent to any upstream.
+    /// `None`: nothing of the kind is sent to any upstream.
     pub(crate) fn of(config: &Config) -> Option<Self> {
         let of_issuers = config.issuers.iter().flat_map(|issuer| &issuer.headers);
         let routes = config.routes.routes().iter();
@@ -31,6 +31,8 @@ impl ClaimNames {
         let names = of_issuers.chain(of_routes).map(|header| &header.name);
         let of_logins = config.logins.iter().flat_map(LoginConfig::header_names);
         let names = names.chain(of_logins);
+        let authorities = config.tls.authorities.iter();
+        let names = names.chain(authorities.flat_map(|authority| authority.headers.names()));
         let mut names: Vec<HeaderName> = names.cloned().collect();
         names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();

@@ -58,7 +58,9 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
             })
         }
         Step::Cors(_) | Step::NetworkAccess(_) => guards(step, route, config),
+        Step::HttpsRedirect(_) => json!({ "https_port": route.guards.https_port }),
         Step::ClaimNames(_)
+        | Step::ClientCertificates(_)
         | Step::GrpcWeb
         | Step::Refusal
         | Step::Challenge
@@ -108,14 +110,18 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
             })
         }
         Step::Validation(_) => json!({ "validate": route.validate }),
-        Step::Redirect(_) => json!({
-            "redirect": route.redirect.as_ref().map(ToString::to_string),
-            "redirect_status": route.redirect_status.map(|status| status.as_u16()),
-        }),
+        Step::Redirect(_) => redirect(route),
         Step::Respond(_) => json!({
             "status": route.respond.as_ref().map(|response| response.status.as_u16()),
         }),
     }
+}
+
+fn redirect(route: &Route) -> Value {
+    json!({
+        "redirect": route.redirect.as_ref().map(ToString::to_string),
+        "redirect_status": route.redirect_status.map(|status| status.as_u16()),
+    })
 }
 
 fn access(route: &Route, config: &Config) -> Value {

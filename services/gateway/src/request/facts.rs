@@ -8,6 +8,7 @@ use super::{
     headers::{Headers, is_text},
     host::Authority,
     origin::WebOrigin,
+    tls::TlsSession,
     websocket::WebSocket,
 };
 
@@ -23,11 +24,15 @@ pub(crate) struct RequestFacts<'r> {
     pub(crate) target: &'r [u8],
     /// Path and query for which the client asked, in their one spelling.
     pub(crate) asked: &'r [u8],
+    /// The same as sent, in any form.
+    pub(crate) sent_target: &'r [u8],
     /// That was matched.
     pub(crate) host: Option<&'r [u8]>,
     pub(crate) client_ip: IpAddr,
     /// The client's connection is encrypted, by what a trusted proxy says too.
     pub(crate) is_secure: bool,
+    /// Of the connection, if it has TLS here.
+    pub(crate) tls: Option<&'r TlsSession>,
     /// What a trusted proxy calls the host that the client asked for.
     pub(crate) reported_host: Option<&'r str>,
     pub(crate) websocket: WebSocket,
@@ -60,9 +65,11 @@ impl<'r> RequestFacts<'r> {
             path: "/",
             target: b"/",
             asked: b"/",
+            sent_target: b"/",
             host: None,
             client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             is_secure: false,
+            tls: None,
             reported_host: None,
             websocket: WebSocket::No,
             authority: None,

@@ -13,6 +13,7 @@ mod identity;
 mod origin;
 pub(crate) mod path;
 mod target;
+mod tls;
 mod websocket;
 
 pub(crate) use cookies::{LeftCookies, cookie_pairs, without_cookies};
@@ -24,4 +25,5 @@ pub(crate) use headers::{Headers, is_text, is_visible};
 pub(crate) use identity::{has_prefix, is_alias, is_reserved, is_untrusted};
 pub(crate) use origin::{OriginPattern, preflight_method};
 pub(crate) use target::{RequestTarget, reconcile};
+pub(crate) use tls::{AuthorityId, ClientCertificate, TlsSession};
 pub(crate) use websocket::WebSocket;

@@ -17,7 +17,6 @@ use super::{
     pages,
     provider::{MetadataCache, ProviderClient},
     record::Secret,
-    seal::Sealer,
     store::{CommandStore, Found, MemoryStore, RedisStore, Store, StoreAway},
     target::Targets,
 };
@@ -379,10 +378,10 @@ fn store(config: &LoginConfig, parts: LoginParts<'_>) -> Option<Store> {
             store.set_bounds(idle, *max_sessions);
             Some(Store::Memory(store))
         }
-        SessionStorage::Redis { secret } => {
+        SessionStorage::Redis { key } => {
             let open = known.map(|known| known.store.open());
             let commands = Arc::clone(parts.commands?);
-            let store = RedisStore::new(commands, Sealer::new(secret), config, open);
+            let store = RedisStore::new(commands, key.clone(), config, open);
             Some(Store::Redis(Arc::new(store)))
         }
     }

@@ -31,7 +31,6 @@ mod pages;
 mod provider;
 mod record;
 mod refresh;
-mod seal;
 mod store;
 mod target;
 

@@ -9,6 +9,7 @@ mod describe;
 mod logins;
 mod notices;
 mod parts;
+mod tls;
 
 use std::{
     sync::Arc,
@@ -21,6 +22,7 @@ use quartet_common::{clock::Clock, config::ConfigError, problem::Problem};
 
 use crate::{
     admin_access::AdminAccess,
+    api_keys::ApiKeys,
     cache::Cache,
     config::Config,
     document::DocumentSlot,
@@ -28,11 +30,12 @@ use crate::{
     metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
         AccessParts, Chain, ChainParts, ClaimNames, ValidationParts,
-        rate_limit::{LocalCounter, NamedLimit, SharedCounter},
+        rate_limit::{LocalCounter, SharedCounter},
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
     session::Login,
+    tls::{Acceptance, AllCertificateFiles, Certificates, acme::Acme},
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
 
@@ -41,6 +44,8 @@ use crate::{
 pub(crate) struct Snapshot {
     pub(crate) config: Config,
     pub(crate) admin: AdminAccess,
+    pub(crate) certificates: AllCertificateFiles,
+    pub(crate) acceptance: Acceptance,
     /// In the order of the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// In the order of the configuration.
@@ -53,12 +58,16 @@ pub(crate) struct Snapshot {
     series: Vec<PatternSeries>,
     /// Of the issuers of the configuration, in their order.
     verifiers: Vec<JwtVerifier>,
+    /// `None`: they are not accepted.
+    api_keys: Option<Arc<ApiKeys>>,
     /// By the index of the upstream; `None`: no route validates against its document.
     documents: Vec<Option<Arc<DocumentSlot>>>,
     /// In the order of the configuration.
     pub(crate) logins: Vec<Arc<Login>>,
     /// `None`: each process counts for itself.
     pub(crate) shared_counter: Option<Arc<SharedCounter>>,
+    /// `None`: no certificate is ordered.
+    pub(crate) acme: Option<Arc<Acme>>,
 }
 
 /// What outlives every snapshot, and is needed to build one.
@@ -68,6 +77,7 @@ pub(crate) struct SnapshotContext<'s> {
     pub(crate) counter: &'s Arc<LocalCounter>,
     pub(crate) revocations: &'s Arc<Revocations>,
     pub(crate) metrics: &'s GatewayMetrics,
+    pub(crate) certificates: &'s Arc<Certificates>,
 }
 
 impl Snapshot {
@@ -82,35 +92,25 @@ impl Snapshot {
         shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
         let admin = AdminAccess::build(&config.admin, previous.map(|known| &known.admin))?;
+        let (certificates, acceptance) = Self::tls(&config, previous, shared)?;
         let verifiers = Self::verifiers(&config, previous, shared.clock)?;
-        let upstreams = config.upstreams.iter();
-        let upstreams: Vec<_> = upstreams
-            .map(|upstream| Self::carry_over(upstream, previous))
-            .collect();
+        let upstreams = Self::upstreams(&config, previous);
         let lookups = Self::lookups(&config, &upstreams, previous, shared.metrics);
-        let limits = config.limits.iter();
-        let limits: Vec<_> = limits
-            .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
-            .collect();
+        let limits = Self::limits(&config, shared);
         let shared_counter = Self::shared_counter(&config, previous, shared)?;
-        let logins = Self::logins(
-            &config,
-            previous,
-            (&verifiers, shared_counter.as_ref()),
-            shared,
-        )?;
+        let counter = shared_counter.as_ref();
+        let logins = Self::logins(&config, previous, (&verifiers, counter), shared)?;
+        let acme = Self::acme(&config, previous, shared)?;
         let sessions = Self::session_check(&config, shared.revocations);
+        let api_keys = Self::api_keys(&config, previous, shared)?;
         let access = AccessParts {
             issuers: &config.issuers,
             verifiers: &verifiers,
             sessions: sessions.as_ref(),
+            api_keys: api_keys.as_ref(),
         };
         let claim_names = ClaimNames::of(&config);
-        let caches: Vec<_> = config
-            .caches
-            .iter()
-            .map(|settings| Self::carry_over_cache(settings, previous))
-            .collect();
+        let caches = Self::caches(&config, previous);
         let documents = Self::documents(&config, previous)?;
         let validation = ValidationParts {
             settings: &config.model.validation,
@@ -121,8 +121,9 @@ impl Snapshot {
             access,
             claim_names: claim_names.as_ref(),
             logins: &logins,
+            authorities: &config.tls.authorities,
             limits: &limits,
-            shared: shared_counter.as_ref(),
+            shared: counter,
             upstreams: &upstreams,
             lookups: &lookups,
             caches: &caches,
@@ -131,22 +132,23 @@ impl Snapshot {
             metrics: shared.metrics,
         };
         let chains = Self::chains(&config, parts);
-        let patterns = config.routes.patterns();
-        let series = patterns
-            .map(|pattern| PatternSeries::new(&shared.metrics.http, &pattern.text))
-            .collect();
+        let series = series(&config, shared.metrics);
         let snapshot = Self {
             config,
             admin,
+            certificates,
+            acceptance,
             upstreams,
             lookups,
             chains,
             caches,
             series,
             verifiers,
+            api_keys,
             documents,
             logins,
             shared_counter,
+            acme,
         };
         snapshot.export(shared.metrics);
         Ok(snapshot)
@@ -240,6 +242,16 @@ impl Snapshot {
         }
     }
 
+    /// Ends the work of the one before on its certificates, if `next` has another one.
+    pub(crate) fn retire_acme(&self, next: &Self) {
+        let other = next.acme.as_ref();
+        if let Some(acme) = &self.acme
+            && !other.is_some_and(|other| Arc::ptr_eq(acme, other))
+        {
+            acme.retire(other.map(|other| &**other));
+        }
+    }
+
     /// # Errors
     /// When no upstream has an address.
     ///
@@ -264,6 +276,14 @@ impl Snapshot {
     pub(crate) fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.config.model.server.header_timeout_seconds)
     }
+}
+
+/// By the rank of the pattern.
+fn series(config: &Config, metrics: &GatewayMetrics) -> Vec<PatternSeries> {
+    let patterns = config.routes.patterns();
+    patterns
+        .map(|pattern| PatternSeries::new(&metrics.http, &pattern.text))
+        .collect()
 }
 
 /// Sets what is known of the replicas now.
@@ -308,6 +328,7 @@ mod tests {
             counter: &Arc::new(LocalCounter::new(100)),
             revocations: &Revocations::new(Clock::system()),
             metrics: &metrics,
+            certificates: &Certificates::new(),
         };
         let Ok(snapshot) = Snapshot::build(config, None, shared) else {
             return Ok(());

@@ -7,19 +7,32 @@ use quartet_common::{clock::Clock, config::ConfigError};
 
 use super::{Snapshot, SnapshotContext};
 use crate::{
+    api_keys::ApiKeys,
     cache::{Cache, CacheSettings},
     config::{Config, IssuerConfig, UpstreamConfig, model::OnFeedError},
     document::{CompileSettings, DocumentSlot, DocumentSource},
     metrics::GatewayMetrics,
-    policy::{Chain, ChainParts, SessionCheck, rate_limit::SharedCounter},
+    policy::{
+        Chain, ChainParts, SessionCheck,
+        rate_limit::{NamedLimit, SharedCounter},
+    },
     revocations::Revocations,
     routing::{Route, RouteAction},
+    tls::acme::Acme,
     upstream::{AddressLookup, Mirror, Upstream},
 };
 
 impl Snapshot {
+    /// In the order of the configuration.
+    pub(super) fn upstreams(config: &Config, previous: Option<&Self>) -> Vec<Arc<Upstream>> {
+        let upstreams = config.upstreams.iter();
+        upstreams
+            .map(|upstream| Self::carry_over(upstream, previous))
+            .collect()
+    }
+
     /// The upstream of this name before, if it did not change, and otherwise what is known of it.
-    pub(super) fn carry_over(config: &UpstreamConfig, previous: Option<&Self>) -> Arc<Upstream> {
+    fn carry_over(config: &UpstreamConfig, previous: Option<&Self>) -> Arc<Upstream> {
         let mut upstreams = previous.iter().flat_map(|snapshot| &snapshot.upstreams);
         let known = upstreams.find(|upstream| upstream.config.name == config.name);
         match known {
@@ -76,11 +89,15 @@ impl Snapshot {
         config.upstreams.iter().zip(wanted).map(slot).collect()
     }
 
+    pub(super) fn caches(config: &Config, previous: Option<&Self>) -> Vec<Arc<Cache>> {
+        let settings = config.caches.iter();
+        settings
+            .map(|settings| Self::carry_over_cache(settings, previous))
+            .collect()
+    }
+
     /// With the responses of the cache of this name before.
-    pub(super) fn carry_over_cache(
-        settings: &CacheSettings,
-        previous: Option<&Self>,
-    ) -> Arc<Cache> {
+    fn carry_over_cache(settings: &CacheSettings, previous: Option<&Self>) -> Arc<Cache> {
         let mut caches = previous.iter().flat_map(|snapshot| &snapshot.caches);
         let known = caches.find(|cache| cache.settings.name == settings.name);
         Arc::new(Cache::new(settings.clone(), known.map(|known| &**known)))
@@ -136,6 +153,14 @@ impl Snapshot {
         lookups.collect()
     }
 
+    /// In the order of the configuration.
+    pub(super) fn limits(config: &Config, shared: SnapshotContext<'_>) -> Vec<Arc<NamedLimit>> {
+        let limits = config.limits.iter();
+        limits
+            .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
+            .collect()
+    }
+
     /// With equal settings the one before; with others of the same server, its connection stays.
     ///
     /// # Errors
@@ -164,6 +189,36 @@ impl Snapshot {
         Ok(Some(Arc::new(counter)))
     }
 
+    /// With equal settings the one before; otherwise with the certificates that it has in use.
+    ///
+    /// # Errors
+    /// When no client can be built from the settings.
+    pub(super) fn acme(
+        config: &Config,
+        previous: Option<&Self>,
+        shared: SnapshotContext<'_>,
+    ) -> Result<Option<Arc<Acme>>, ConfigError> {
+        const TABLE: &str = "acme";
+        let Some(settings) = &config.acme else {
+            return Ok(None);
+        };
+        let is_own = |key: &String| {
+            key.strip_prefix(TABLE)
+                .is_some_and(|it| it.starts_with('.'))
+        };
+        let before = previous.and_then(|previous| previous.acme.as_ref());
+        if let Some((previous, known)) = previous.zip(before) {
+            let changed = previous.config.settings.changed_keys(&config.settings);
+            if !changed.iter().any(is_own) {
+                return Ok(Some(Arc::clone(known)));
+            }
+        }
+        let before = before.map(|before| &**before);
+        let acme = Acme::new(settings, shared.clock, &shared.metrics.acme, before);
+        let acme = acme.map_err(|error| ConfigError::invalid(TABLE, error.to_string()))?;
+        Ok(Some(Arc::new(acme)))
+    }
+
     /// The verifiers of the issuers, in their order. With equal settings the one before, so that its keys
     /// and verified tokens stay; with other settings but the same source of the keys, those stay.
     ///
@@ -188,6 +243,26 @@ impl Snapshot {
             Ok(verifier)
         };
         config.issuers.iter().map(build).collect()
+    }
+
+    /// With equal settings the ones before, with their tokens.
+    ///
+    /// # Errors
+    /// When nothing can be fetched over TLS here.
+    pub(super) fn api_keys(
+        config: &Config,
+        previous: Option<&Self>,
+        shared: SnapshotContext<'_>,
+    ) -> Result<Option<Arc<ApiKeys>>, ConfigError> {
+        let (settings, feed) = (&config.model.api_keys, &config.model.revocations);
+        let known = previous.and_then(|previous| previous.api_keys.as_ref());
+        if let Some(known) = known.filter(|known| known.is_of(settings, feed)) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let count = shared.metrics.api_key_exchanges();
+        let keys = ApiKeys::new(settings, feed, shared.clock, count);
+        let keys = keys.map_err(|error| ConfigError::invalid("api_keys.url", error.to_string()))?;
+        Ok(keys.map(Arc::new))
     }
 
     /// `None`: there is no feed of revoked sessions.

@@ -2,8 +2,16 @@
 //! on the path.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "../it/acme.rs"]
+mod acme;
+#[path = "../it/acme_orders.rs"]
+mod acme_orders;
+#[path = "../it/acme_tls.rs"]
+mod acme_tls;
 #[path = "../it/admin.rs"]
 mod admin;
+#[path = "../it/api_keys.rs"]
+mod api_keys;
 #[path = "../it/auth.rs"]
 mod auth;
 #[path = "../it/balancing.rs"]
@@ -18,6 +26,8 @@ mod caching;
 mod caching_hostile;
 #[path = "../it/caching_routes.rs"]
 mod caching_routes;
+#[path = "../it/client_certificates.rs"]
+mod client_certificates;
 #[path = "../it/client_ip.rs"]
 mod client_ip;
 #[path = "../it/compression.rs"]
@@ -42,6 +52,8 @@ mod guards;
 mod hostile;
 #[path = "../it/http2.rs"]
 mod http2;
+#[path = "../it/https_redirects.rs"]
+mod https_redirects;
 #[path = "../it/issuers.rs"]
 mod issuers;
 #[path = "../it/lifecycle.rs"]
@@ -64,6 +76,10 @@ mod lookups;
 mod matching;
 #[path = "../it/mirrors.rs"]
 mod mirrors;
+#[path = "../it/public_tls.rs"]
+mod public_tls;
+#[path = "../it/public_tls_files.rs"]
+mod public_tls_files;
 #[path = "../it/reloads.rs"]
 mod reloads;
 #[path = "../it/replicas.rs"]
@@ -98,7 +114,9 @@ mod validation_documents;
 mod waits;
 
 /// They start no gateway, or one for each path, or use what the direct path does not know.
-const ONCE: [&str; 9] = [
+const ONCE: [&str; 11] = [
+    "acme_pebble",
+    "acme_replicas",
     "admin_access",
     "admin_reload",
     "examples",

@@ -8,7 +8,7 @@ fn imports_point_downward() {
             ["lib", "*", "pingora"],
             [
                 "edge",
-                "admin background state pages snapshot session policy upstream routing request listener config reply error fuzz cache",
+                "admin background state pages snapshot session policy upstream routing request listener config reply error fuzz cache tls metrics",
                 "",
             ],
             [
@@ -18,17 +18,17 @@ fn imports_point_downward() {
             ],
             [
                 "background",
-                "state config policy upstream metrics revocations reloads",
+                "state config policy upstream metrics revocations reloads tls",
                 "pingora axum",
             ],
             [
                 "state",
-                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads",
+                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads tls",
                 "pingora axum",
             ],
             [
                 "top",
-                "status upstream config listener reloads",
+                "status upstream config listener reloads tls",
                 "pingora axum",
             ],
             ["status", "reloads", "pingora axum"],
@@ -41,12 +41,12 @@ fn imports_point_downward() {
             ["explain", "snapshot policy routing request", "pingora axum"],
             [
                 "snapshot",
-                "admin_access policy session document cache upstream config routing metrics error revocations",
+                "admin_access api_keys policy session document cache upstream config routing metrics error revocations tls",
                 "pingora axum",
             ],
             [
                 "policy",
-                "session document cache config routing request upstream metrics reply error fuzz revocations",
+                "session document cache config routing request upstream metrics reply error fuzz revocations redis_client tls api_keys",
                 "pingora axum",
             ],
             [
@@ -54,10 +54,18 @@ fn imports_point_downward() {
                 "config request metrics reply error revocations",
                 "pingora axum",
             ],
+            [
+                "tls",
+                "config upstream redis_client metrics request reply error",
+                "pingora axum",
+            ],
+            ["redis_client", "config", "pingora axum"],
             ["admin_access", "config", "pingora axum"],
             ["metrics", "document upstream", "pingora axum"],
             ["document", "request fuzz", "pingora axum"],
-            ["revocations", "config", "pingora axum"],
+            ["revocations", "config signed", "pingora axum"],
+            ["api_keys", "config signed", "pingora axum"],
+            ["signed", "", "pingora axum"],
             ["upstream", "config request", "pingora axum"],
             ["config", "cache routing request", "pingora axum"],
             ["cache", "request reply fuzz", "pingora axum"],

@@ -258,9 +258,9 @@ fn a_login_that_cannot_work_or_is_not_safe_is_refused() {
         ("idle_seconds = 1", "", "between 60 and 31536000"),
         ("store = \"redis\"", "", "needs [rate_limit_store]"),
         (
-            "store = \"redis\"\nencryption_secret = \"short\"",
+            "store = \"redis\"\nencryption_key = \"short\"",
             "[rate_limit_store]\nurl = \"redis://127.0.0.1:9\"",
-            "at least 32 bytes",
+            "64 hexadecimal digits",
         ),
         (
             "allowed_targets = [\"https://b.example\"]",

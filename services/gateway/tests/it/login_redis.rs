@@ -14,10 +14,10 @@ use crate::{
     },
 };
 
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
 async fn gateways(provider: &Provider, redis: &RedisServer, more: &str) -> [Gateway; 2] {
-    let login = format!(
-        "store = \"redis\"\nencryption_secret = \"0123456789abcdef0123456789abcdef\"\n{more}"
-    );
+    let login = format!("store = \"redis\"\nencryption_key = \"{KEY}\"\n{more}");
     let settings = [
         upstream(&[serve(echo()).await]),
         format!(

@@ -1,9 +1,15 @@
 //! Runs the binary on loopback ports, in front of small upstreams.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod acme;
+mod acme_orders;
+mod acme_pebble;
+mod acme_replicas;
+mod acme_tls;
 mod admin;
 mod admin_access;
 mod admin_reload;
+mod api_keys;
 mod auth;
 mod balancing;
 mod bounds;
@@ -11,6 +17,7 @@ mod browser;
 mod caching;
 mod caching_hostile;
 mod caching_routes;
+mod client_certificates;
 mod client_ip;
 mod compression;
 mod conduct;
@@ -26,6 +33,7 @@ mod guards;
 mod hops;
 mod hostile;
 mod http2;
+mod https_redirects;
 mod issuers;
 mod layers;
 mod lifecycle;
@@ -41,6 +49,8 @@ mod lookups;
 mod matching;
 mod mirrors;
 mod paths;
+mod public_tls;
+mod public_tls_files;
 mod reloads;
 mod replicas;
 mod resilience;

@@ -68,7 +68,9 @@ pub(crate) struct Login {
     #[serde(default)]
     pub(crate) store: LoginStore,
     #[serde(default, deserialize_with = "empty_as_none")]
-    pub(crate) encryption_secret: Option<SecretString>,
+    pub(crate) encryption_key: Option<SecretString>,
+    #[serde(default, deserialize_with = "empty_as_none")]
+    pub(crate) previous_encryption_key: Option<SecretString>,
     #[serde(default = "max_sessions")]
     pub(crate) max_sessions: usize,
     #[serde(default = "max_flows")]

@@ -1,6 +1,8 @@
 //! The configuration as written. `default.toml` documents each setting.
 
+mod acme;
 mod admin;
+mod api_keys;
 mod caches;
 mod compression;
 mod guards;
@@ -11,11 +13,13 @@ mod logins;
 mod lookups;
 mod mirror;
 mod names;
+mod redis;
 mod resilience;
 mod revocations;
 mod routes;
 mod server;
 mod split;
+mod tls;
 mod token_place;
 mod upstreams;
 mod validation;
@@ -25,7 +29,9 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use quartet_common::config::{Telemetry, empty_as_none};
 use serde::Deserialize;
 
+pub(crate) use acme::Acme;
 pub(crate) use admin::Admin;
+pub(crate) use api_keys::ApiKeys;
 pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
 pub(crate) use compression::{Compress, Compression};
 pub(crate) use guards::{
@@ -38,11 +44,13 @@ pub(crate) use limits::{Key, Limit, LimitScope, NamedKey, RateLimitStore};
 pub(crate) use logins::{Login, LoginHeaders, LoginKind, LoginStore};
 pub(crate) use lookups::{Lookup, Ports};
 pub(crate) use names::Names;
+pub(crate) use redis::Redis;
 pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
 pub(crate) use revocations::{OnFeedError, Revocations};
 pub(crate) use routes::{Condition, Route, RouteDefaults};
-pub(crate) use server::{ClientHeader, Listen, Server};
+pub(crate) use server::{AcceptedWith, ClientHeader, Listen, Server};
 pub(crate) use split::Sticky;
+pub(crate) use tls::{Certificate, ClientAuthority, MinVersion, Tls};
 pub(crate) use token_place::TokenPlace;
 pub(crate) use upstreams::{Address, Balance, PrivateKey, Upstream};
 pub(crate) use validation::{UnknownOperations, Validation};
@@ -55,17 +63,20 @@ pub(crate) struct Model {
     _shipped_routes: bool,
     pub(crate) server: Server,
     pub(crate) admin: Admin,
+    pub(crate) tls: Tls,
     pub(crate) discovery: Discovery,
     pub(crate) documents: Documents,
     pub(crate) validation: Validation,
     pub(crate) jwt: Issuer,
     pub(crate) revocations: Revocations,
+    pub(crate) api_keys: ApiKeys,
     pub(crate) telemetry: Telemetry,
     pub(crate) rate_limit_store: RateLimitStore,
     pub(crate) defaults: RouteDefaults,
     pub(crate) security_headers: SecurityHeaders,
     pub(crate) maintenance: Maintenance,
     pub(crate) health: Health,
+    pub(crate) acme: Acme,
     #[serde(default)]
     pub(crate) cors: BTreeMap<String, Cors>,
     #[serde(default)]
@@ -80,6 +91,10 @@ pub(crate) struct Model {
     pub(crate) lookups: BTreeMap<String, Lookup>,
     #[serde(default)]
     pub(crate) caches: BTreeMap<String, Cache>,
+    #[serde(default)]
+    pub(crate) certificates: BTreeMap<String, Certificate>,
+    #[serde(default)]
+    pub(crate) client_authorities: BTreeMap<String, ClientAuthority>,
     #[serde(default)]
     pub(crate) routes: BTreeMap<String, Route>,
 }

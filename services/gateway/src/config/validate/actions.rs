@@ -62,6 +62,27 @@ pub(super) fn is_general(
     of_split || matches!(action, Some(RouteAction::Proxy(index)) if is_general(index))
 }
 
+/// `WebSockets` begin with HTTP/1.1.
+pub(super) fn check_upgrade(
+    key: &str,
+    route: &model::Route,
+    action: Option<RouteAction>,
+    split: Option<&Split>,
+    references: &References<'_>,
+    checker: &mut Checker,
+) {
+    let speaks_http1 = |index: usize| references.speaks_http1[index];
+    let of_split = split.is_none_or(|split| split.parts.iter().all(|part| speaks_http1(part.0)));
+    let of_action = match action {
+        Some(RouteAction::Proxy(index)) => speaks_http1(index),
+        _ => true,
+    };
+    if route.upgrade && !(of_split && of_action) {
+        let rule = "is not possible with an upstream that has http2 without tls";
+        checker.error(format!("{key}.upgrade"), rule);
+    }
+}
+
 /// The upstream of a call with gRPC-web speaks gRPC, so it needs HTTP/2, and the general path.
 pub(super) fn check_grpc_web(
     key: &str,

@@ -3,13 +3,16 @@
 //! All violations are reported, not just the first one.
 
 mod access;
+mod acme;
 mod actions;
 mod admin;
+mod api_keys;
 mod caches;
 mod checker;
 mod compression;
 mod conditions;
 mod edits;
+mod encryption;
 mod guards;
 mod health;
 mod issuers;
@@ -18,6 +21,7 @@ mod limits;
 mod logins;
 mod lookups;
 mod mirror;
+mod redis;
 mod references;
 mod reserved;
 mod resilience;
@@ -25,6 +29,7 @@ mod revocations;
 mod routes;
 mod server;
 mod split;
+mod tls;
 mod upstreams;
 mod validation;
 mod values;
@@ -49,6 +54,7 @@ pub(super) fn validate(mut model: model::Model, settings: Settings) -> Result<Co
     check_shared(&model, &mut checker);
     server::check(&model.server, &mut checker);
     let admin = admin::check(&model, &mut checker);
+    let acme = acme::check(&model.acme, &mut checker);
     check_background(&model, &mut checker);
     validation::check(&model.validation, &mut checker);
     health::check(&model, &mut checker);
@@ -76,17 +82,22 @@ pub(super) fn validate(mut model: model::Model, settings: Settings) -> Result<Co
     let kept = issuers::KeptClaims::gather(&model, &mut checker);
     let issuers = issuers::check(&model, &kept, &mut checker);
     revocations::check(&model.revocations, &mut checker);
+    api_keys::check(&model, &mut checker);
     let known = access::Known {
         issuers: issuers::names(&model),
         kept: &kept,
         model: &model,
     };
     let routes = routes::check(&model, &guards, (&known, &reserved), &mut checker);
+    let tls = tls::check(&model, &reserved, &mut checker);
     checker.finish()?;
+    let tls = tls.ok_or_else(Violations::new)?;
     Ok(Config {
         trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),
         hash: shown::hash(&settings, &model.server),
         admin,
+        acme,
+        tls,
         model,
         settings,
         issuers,

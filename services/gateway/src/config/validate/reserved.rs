@@ -17,6 +17,8 @@ const CONNECTION_PREFIX: &str = "x-forwarded-";
 pub(super) struct ReservedHeaders {
     /// Those that upstreams get of claims.
     claims: BTreeSet<String>,
+    /// Those that upstreams get of client certificates.
+    certificates: BTreeSet<String>,
     hasura: bool,
 }
 
@@ -48,6 +50,7 @@ impl ReservedHeaders {
         let has_claims = |issuer: &model::Issuer| issuer.hasura_claims.is_some();
         Self {
             claims: names.map(|name| name.to_ascii_lowercase()).collect(),
+            certificates: certificate_headers(model),
             hasura: model.jwt.hasura_claims.is_some() || model.issuers.values().any(has_claims),
         }
     }
@@ -69,15 +72,32 @@ impl ReservedHeaders {
         self.check(name).map_err(|rule| format!("{rule}; {why}"))
     }
 
+    /// Whether upstreams get it of a claim.
+    pub(super) fn is_claim(&self, name: &HeaderName) -> bool {
+        let bytes = name.as_str().as_bytes();
+        self.claims.contains(name.as_str()) || (self.hasura && has_prefix(bytes, HASURA_PREFIX))
+    }
+
     fn check(&self, name: &HeaderName) -> Result<(), String> {
         let bytes = name.as_str().as_bytes();
-        let is_claim = self.claims.contains(name.as_str())
-            || (self.hasura && has_prefix(bytes, HASURA_PREFIX));
-        if is_claim || is_untrusted(bytes) {
+        let is_certificate = self.certificates.contains(name.as_str());
+        if self.is_claim(name) || is_certificate || is_untrusted(bytes) {
             return Err(format!(
                 "`{name}` is a header that clients can forge, and that the gateway removes"
             ));
         }
         Ok(())
     }
+}
+
+fn certificate_headers(model: &model::Model) -> BTreeSet<String> {
+    let names = model.client_authorities.values().flat_map(|authority| {
+        [
+            &authority.subject_header,
+            &authority.fingerprint_header,
+            &authority.certificate_header,
+        ]
+    });
+    let names = names.flatten();
+    names.map(|name| name.to_ascii_lowercase()).collect()
 }

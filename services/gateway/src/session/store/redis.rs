@@ -14,6 +14,7 @@
 use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
+use quartet_auth::master_key::MasterKey;
 use redis::{Cmd, FromRedisValue as _, Value, cmd};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -29,7 +30,6 @@ use crate::{
         ids::SessionKey,
         live::Session,
         record::Record,
-        seal::Sealer,
     },
 };
 
@@ -43,7 +43,7 @@ const MAX_WATCHED: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct RedisStore {
     commands: Arc<dyn CommandStore>,
-    sealer: Sealer,
+    key: MasterKey,
     prefix: String,
     login: Arc<str>,
     idle_seconds: i64,
@@ -64,7 +64,7 @@ impl RedisStore {
     /// `open`: what is open by sessions of the store before.
     pub(crate) fn new(
         commands: Arc<dyn CommandStore>,
-        sealer: Sealer,
+        key: MasterKey,
         config: &LoginConfig,
         open: Option<&Arc<OpenSessions>>,
     ) -> Self {
@@ -74,7 +74,7 @@ impl RedisStore {
         let touched = Cache::builder().max_capacity(MAX_CACHED);
         Self {
             commands,
-            sealer,
+            key,
             prefix: format!("quartet:login:{}", config.name),
             login: Arc::clone(&config.name),
             idle_seconds: seconds(config.idle),
@@ -151,7 +151,7 @@ impl RedisStore {
     pub(super) async fn insert(&self, session: Arc<Session>, now: i64) -> Result<(), StoreAway> {
         let key = session.key.hex();
         let place = self.place("s", &key);
-        let text = self.sealed(&place, &stored(&session, now));
+        let text = self.sealed(&place, &stored(&session, now))?;
         let mut command = cmd("SET");
         command
             .arg(&place)
@@ -197,7 +197,7 @@ impl RedisStore {
 
     pub(super) async fn replace(&self, session: Arc<Session>, now: i64) -> Result<(), StoreAway> {
         let place = self.place("s", &session.key.hex());
-        let text = self.sealed(&place, &stored(&session, now));
+        let text = self.sealed(&place, &stored(&session, now))?;
         let mut command = cmd("SET");
         command.arg(&place).arg(text).arg("XX");
         command.arg("EX").arg(self.life(&session, now));
@@ -417,7 +417,7 @@ impl RedisStore {
         value: &impl Serialize,
         seconds: i64,
     ) -> Result<(), StoreAway> {
-        let text = self.sealed(place, value);
+        let text = self.sealed(place, value)?;
         self.ask(place, "SET", |command| {
             command.arg(text).arg("EX").arg(seconds)
         })
@@ -425,7 +425,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// What cannot be opened, such as after a change of the secret, is as good as not there.
+    /// What cannot be opened, such as after a change of the key, is as good as not there.
     async fn read<T: DeserializeOwned>(
         &self,
         command: &str,
@@ -435,13 +435,14 @@ impl RedisStore {
         let Value::BulkString(sealed) = answer else {
             return Ok(None);
         };
-        let text = self.sealer.open(place, &sealed);
+        let text = self.key.open(place, &sealed).ok();
         Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
-    fn sealed(&self, place: &str, value: &impl Serialize) -> Vec<u8> {
-        let text = serde_json::to_vec(value).unwrap_or_default();
-        self.sealer.seal(place, &text)
+    /// Bound to its place: what is moved elsewhere cannot be opened.
+    fn sealed(&self, place: &str, value: &impl Serialize) -> Result<Vec<u8>, StoreAway> {
+        let text = serde_json::to_vec(value).map_err(|_| StoreAway)?;
+        self.key.seal(place, &text).map_err(|_| StoreAway)
     }
 }
 

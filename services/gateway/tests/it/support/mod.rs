@@ -1,11 +1,13 @@
 //! A gateway process per test, with upstreams in the test's process.
 
+mod authority;
 mod browser;
 mod dns;
 mod openapi;
 mod origin;
 mod provider;
 mod raw;
+mod tls;
 mod upstream;
 mod visitor;
 
@@ -25,12 +27,14 @@ use quartet_testing::metrics::assert_documented;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use authority::{Authority, Refusal};
 pub(crate) use browser::Browser;
 pub(crate) use dns::{Dns, Service};
 pub(crate) use openapi::{blocking, counted, document, first_error, given};
 pub(crate) use origin::{Origin, REPLY};
 pub(crate) use provider::{CLIENT, CLIENT_SECRET, Lies, Provider};
 pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
+pub(crate) use tls::{Certificates, TlsGateway, shake};
 pub(crate) use upstream::{Replica, echo, held, serve, serve_on};
 pub(crate) use visitor::Visitor;
 

@@ -6,12 +6,13 @@ mod routes;
 use std::time::Duration;
 
 use http::HeaderName;
-use secrecy::{ExposeSecret as _, SecretString};
+use quartet_auth::master_key::MasterKey;
 use url::{Host, Url};
 
 use super::{
     access::is_cookie_name,
     checker::{Checker, DAY_SECONDS},
+    encryption::check_keys,
     issuers::header_name,
     values::check_list,
 };
@@ -27,7 +28,6 @@ pub(super) use routes::check_route;
 const MAX_LOGINS: usize = 32;
 const MAX_LIST: usize = 1_000;
 const MAX_TEXT_BYTES: usize = 512;
-const MIN_SECRET_BYTES: usize = 32;
 const OAUTH2_PROXY: &str = "/oauth2";
 /// Adds a route for the pages of each login.
 pub(super) fn add_routes(model: &mut model::Model) {
@@ -309,14 +309,19 @@ fn check_store(
         let rule = "\"redis\" needs [rate_limit_store], whose server it uses";
         checker.error(format!("{key}.store"), rule);
     }
-    let long = |secret: &&SecretString| secret.expose_secret().len() >= MIN_SECRET_BYTES;
-    let secret = login.encryption_secret.as_ref().filter(long);
-    if secret.is_none() {
-        let rule = format!("must have at least {MIN_SECRET_BYTES} bytes with store = \"redis\"");
-        checker.error(format!("{key}.encryption_secret"), rule);
-    }
-    let secret = secret?.clone();
-    Some(SessionStorage::Redis { secret })
+    let keys = check_keys(
+        key,
+        login.encryption_key.as_ref(),
+        login.previous_encryption_key.as_ref(),
+        checker,
+    )?;
+    let Some((current, previous)) = keys.split_first() else {
+        let rule = "must be set with store = \"redis\": tokens are stored there";
+        checker.error(format!("{key}.encryption_key"), rule);
+        return None;
+    };
+    let key = MasterKey::new(current, previous);
+    Some(SessionStorage::Redis { key })
 }
 
 fn check_targets(key: &str, login: &model::Login, checker: &mut Checker) -> Vec<String> {

@@ -16,7 +16,8 @@ impl LimitStore {
         command: &Cmd,
     ) -> Result<Value, StoreError> {
         let lane = self.lane(key.as_bytes()).ok_or(StoreError::Closed)?;
-        let limit = self.config.connect_timeout.max(self.config.timeout);
+        let server = &self.config.redis;
+        let limit = server.connect_timeout.max(server.timeout);
         let answer = match timeout(limit, lane.link.send(command)).await {
             Ok(answer) => answer.map_err(StoreError::Refused),
             Err(_) => Err(StoreError::Slow),

@@ -16,7 +16,7 @@ use crate::{
     error,
     request::{LeftCookies, RequestFacts, WebSocket, host::Authority, without_cookies},
     routing::{Auth, HostPattern, Route},
-    session::{FoundSession, Login, LoginFailure, Session, is_of_page},
+    session::{FoundSession, Login, LoginFailure, Session, is_of_login, is_of_page},
 };
 
 /// The logins of a route.
@@ -152,14 +152,14 @@ pub(super) fn challenge<'f>(facts: &RequestFacts<'f>, context: &PolicyContext) -
     }))
 }
 
-/// The cookies of all logins, which are no business of any upstream.
+/// The cookies of all logins, which are no business of any upstream. By the names of those of sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct LoginCookies(Arc<[Box<str>]>);
 
 impl LoginCookies {
     /// `None`: there are no logins.
     pub(crate) fn of(logins: &[Arc<Login>]) -> Option<Self> {
-        let names = logins.iter().flat_map(|login| login.cookie_names());
+        let names = logins.iter().map(|login| login.config.cookie.as_str());
         let names: Arc<[Box<str>]> = names.map(Box::from).collect();
         (!names.is_empty()).then_some(Self(names))
     }
@@ -171,7 +171,7 @@ impl LoginCookies {
             Edit::Remove(name) if *name == header::COOKIE => Some(None),
             _ => None,
         });
-        let is_own = |name: &[u8]| self.0.iter().any(|own| own.as_bytes() == name);
+        let is_own = |name: &[u8]| self.0.iter().any(|own| is_of_login(own, name));
         let left = match &edited {
             Some(None) => return,
             Some(Some(value)) => without_cookies([value.as_bytes()].into_iter(), is_own),

@@ -60,16 +60,18 @@ impl Login {
             Ok(flow) if !flow.is_used => flow,
             // Browsers repeat the callback, after "back" or a restart; and of two tabs, one may have logged
             // in for both.
-            Ok(used) => return self.replayed(Some(&used.target), headers).await,
-            Err(LoginFailure::Expired) => return self.replayed(None, headers).await,
-            Err(failure) => return self.failed(failure, "/", headers),
+            Ok(used) => {
+                let failure = LoginFailure::Expired;
+                return self.replayed(failure, &used.target, headers).await;
+            }
+            Err(failure) => return self.replayed(failure, "/", headers).await,
         };
         match self.finish(&query, &flow, headers).await {
             Ok(reply) => {
                 self.counts.succeeded.inc();
                 Box::new(GatewayResponse::Reply(reply))
             }
-            Err(failure) => self.failed(failure, &flow.target, headers),
+            Err(failure) => self.failed(failure, &flow.target, headers).await,
         }
     }
 
@@ -83,7 +85,7 @@ impl Login {
             .as_deref()
             .ok_or(LoginFailure::Malformed("no state"))?;
         let key = SessionKey::of_sent(state.as_bytes()).ok_or(LoginFailure::Expired)?;
-        let mut browsers = cookie::keys(headers, &self.cookies.flow);
+        let mut browsers = self.cookies.flows(headers);
         let flow = self
             .store
             .take_flow(&key)
@@ -92,21 +94,26 @@ impl Login {
         if flow.is_over(self.now()) {
             return Err(LoginFailure::Expired);
         }
-        if !flow.is_used && !browsers.any(|browser| flow.is_of(&browser)) {
+        if !flow.is_used && !browsers.any(|(_, browser)| flow.is_of(browser)) {
             return Err(LoginFailure::OtherBrowser);
         }
         Ok(flow)
     }
 
     /// With a session, nothing is wrong.
-    async fn replayed(&self, target: Option<&str>, headers: &dyn Headers) -> Box<GatewayResponse> {
+    async fn replayed(
+        &self,
+        failure: LoginFailure,
+        target: &str,
+        headers: &dyn Headers,
+    ) -> Box<GatewayResponse> {
         match self.stored(headers).await {
             Ok(Some(_)) => {
-                let target = self.targets().or_front(target);
+                let target = self.targets().or_front(Some(target));
                 Box::new(GatewayResponse::Reply(redirect(&target)))
             }
-            Ok(None) => self.failed(LoginFailure::Expired, target.unwrap_or("/"), headers),
-            Err(away) => self.failed(away.into(), target.unwrap_or("/"), headers),
+            Ok(None) => self.failed(failure, target, headers).await,
+            Err(away) => self.failed(away.into(), target, headers).await,
         }
     }
 
@@ -145,6 +152,10 @@ impl Login {
         let set = TokenSet::of_code(exchange, with).await?;
         let now = self.now();
         let tokens = set.into_tokens(now, None);
+        if self.needs_token() && tokens.are_over(now) {
+            // The session would end with the next request, which would lead here again.
+            return Err(ProviderError::Missing("access_token that is still valid").into());
+        }
         let nonce = (flow.nonce.0.as_str(), now);
         let identity = identify(&tokens, nonce, with, self.verifier.as_ref()).await?;
         self.config.allowed.check(&identity)?;

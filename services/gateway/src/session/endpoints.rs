@@ -142,7 +142,7 @@ impl Login {
             match self.stored(headers).await {
                 Ok(Some(_)) => return Ok(reply(redirect(&target))),
                 Ok(None) => {}
-                Err(away) => return Ok(self.failed(away.into(), &target, headers)),
+                Err(away) => return Ok(self.failed(away.into(), &target, headers).await),
             }
         }
         if self.config.is_core() {
@@ -155,7 +155,7 @@ impl Login {
                 .await
             {
                 Ok(begun) => reply(begun),
-                Err(failure) => self.failed(failure, &target, headers),
+                Err(failure) => self.failed(failure, &target, headers).await,
             },
         )
     }
@@ -264,7 +264,7 @@ impl Login {
         }
         match self.begin(facts.headers, target.clone(), None).await {
             Ok(begun) => reply(begun),
-            Err(failure) => self.failed(failure, &target, facts.headers),
+            Err(failure) => self.failed(failure, &target, facts.headers).await,
         }
     }
 

@@ -25,8 +25,8 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn is_of(&self, browser: &SessionKey) -> bool {
-        self.browser == browser.hex()
+    pub(super) fn is_of(&self, browser: &str) -> bool {
+        self.browser == SessionKey::of(browser.as_bytes()).hex()
     }
 
     pub(super) fn is_over(&self, now: i64) -> bool {

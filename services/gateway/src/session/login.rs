@@ -17,7 +17,7 @@ use super::{
     pages,
     provider::{MetadataCache, ProviderClient},
     record::Secret,
-    store::{CommandStore, Found, MemoryStore, RedisStore, Store, StoreAway},
+    store::{CommandStore, CachedSession, MemoryStore, RedisStore, Store, StoreAway},
     target::Targets,
 };
 use crate::{
@@ -136,11 +136,6 @@ impl Login {
         }
     }
 
-    /// The names of its cookies, which no upstream gets.
-    pub(crate) fn cookie_names(&self) -> [&str; 2] {
-        [&self.cookies.session, &self.cookies.flow]
-    }
-
     /// Forgets what is over. The number of sessions, if they are in the memory of this process.
     pub(crate) async fn sweep(&self) -> Option<usize> {
         match &self.store {
@@ -166,12 +161,12 @@ impl Login {
         let mut is_unknown = false;
         for key in cookie::keys(headers, &self.cookies.session) {
             match self.store.find_now(&key, now) {
-                Found::Session(session) if self.needs_time(&session, now) => {
+                CachedSession::Session(session) if self.needs_time(&session, now) => {
                     return FoundSession::Later;
                 }
-                Found::Session(session) => return FoundSession::Session(session),
-                Found::Unknown => is_unknown = true,
-                Found::None => {}
+                CachedSession::Session(session) => return FoundSession::Session(session),
+                CachedSession::Unknown => is_unknown = true,
+                CachedSession::None => {}
             }
         }
         if is_unknown {
@@ -192,9 +187,9 @@ impl Login {
         let now = self.now();
         for key in cookie::keys(headers, &self.cookies.session) {
             let found = match self.store.find_now(&key, now) {
-                Found::Session(session) => Some(session),
-                Found::None => None,
-                Found::Unknown => self.store.find(&key, now).await?,
+                CachedSession::Session(session) => Some(session),
+                CachedSession::None => None,
+                CachedSession::Unknown => self.store.find(&key, now).await?,
             };
             if found.is_some() {
                 return Ok(found);
@@ -266,16 +261,14 @@ impl Login {
         let reply = redirect(url.as_str());
         // The cookie of a browser that has one begins its life again.
         let age = Duration::from_secs(FLOW_SECONDS.unsigned_abs());
-        let cookie = self.cookies.set(&self.cookies.flow, &browser, Some(age));
+        let cookie = self.cookies.set_flow(&browser, age);
         Ok(reply.header(header::SET_COOKIE, cookie))
     }
 
     /// The name of the browser: a new one, if it has none yet.
     fn browser(&self, headers: &dyn Headers) -> String {
-        let mut sent = headers.cookies(&self.cookies.flow);
-        let known = sent.find(|value| SessionKey::of_sent(value).is_some());
-        let known = known.and_then(|value| std::str::from_utf8(value).ok());
-        known.map_or_else(random_name, str::to_owned)
+        let known = self.cookies.flows(headers).next();
+        known.map_or_else(random_name, |(_, browser)| browser.to_owned())
     }
 
     pub(super) fn redirect_uri(&self) -> String {
@@ -293,8 +286,9 @@ impl Login {
         format!("{}/{page}?return_to={target}", self.config.path)
     }
 
-    /// The page about a failure, which counts. Without a session, the cookie of one is removed.
-    pub(super) fn failed(
+    /// The page about a failure, which counts. Nothing of this login is left in the browser; a session from
+    /// before stays, or any link to such a page would log people out.
+    pub(super) async fn failed(
         &self,
         failure: LoginFailure,
         target: &str,
@@ -307,14 +301,26 @@ impl Login {
         };
         let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
         let again = format!("{}/{page}={target}", self.config.path);
-        pages::failure(failure, again, self.cleared(headers))
+        let cookies = match self.stored(headers).await {
+            Ok(None) => self.cleared(headers),
+            Ok(Some(_)) | Err(_) => self.cleared_flows(headers).collect(),
+        };
+        pages::failure(failure, again, cookies)
     }
 
     /// Removes what the browser has of this login.
     pub(super) fn cleared(&self, headers: &dyn Headers) -> Vec<HeaderValue> {
-        let has = |name: &&str| headers.cookies(name).next().is_some();
-        let names = self.cookie_names().into_iter().filter(has);
-        names.map(|name| self.cookies.clear(name)).collect()
+        let session = &*self.cookies.session;
+        let mut cookies: Vec<_> = self.cleared_flows(headers).collect();
+        if headers.cookies(session).next().is_some() {
+            cookies.push(self.cookies.clear(session));
+        }
+        cookies
+    }
+
+    fn cleared_flows<'h>(&'h self, headers: &'h dyn Headers) -> impl Iterator<Item = HeaderValue> {
+        let flows = self.cookies.flows(headers);
+        flows.map(move |(name, _)| self.cookies.clear(name))
     }
 }
 

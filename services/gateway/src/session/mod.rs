@@ -34,6 +34,7 @@ mod refresh;
 mod store;
 mod target;
 
+pub(crate) use cookie::is_of_login;
 pub(crate) use endpoints::{PageRequest, is_of_page};
 pub(crate) use failure::LoginFailure;
 pub(crate) use ids::SessionKey;

@@ -10,7 +10,7 @@ static FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 static PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 static REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
-/// Who waits for the response.
+/// The sender of a request without a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visit {
     /// Someone who opens a page.

@@ -49,6 +49,13 @@ pub(crate) struct Record {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Secret(pub(crate) String);
 
+impl Tokens {
+    /// Whether nothing can be done with them any more.
+    pub(super) fn are_over(&self, now: i64) -> bool {
+        self.refresh.is_none() && self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")

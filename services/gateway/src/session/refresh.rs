@@ -1,8 +1,8 @@
 //! Keeps the access token of a session valid: one refresh per session at a time, over all replicas, since
 //! providers end sessions whose refresh token is used twice.
 //!
-//! The refresh is a task of its own: a client that disconnects must not lose the new tokens. Whoever else
-//! needs them waits, for a bounded time, and then finds them in the store.
+//! The refresh is a task of its own: a client that disconnects must not lose the new tokens. Other requests
+//! that need them wait, for a bounded time, and then find them in the store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 impl Login {
     /// Whether upstreams get the access token.
-    fn needs_token(&self) -> bool {
+    pub(super) fn needs_token(&self) -> bool {
         self.config.access_token_header.is_some()
     }
 

@@ -64,6 +64,8 @@ mod limits;
 mod login_core;
 #[path = "../it/login_faults.rs"]
 mod login_faults;
+#[path = "../it/login_hostile.rs"]
+mod login_hostile;
 #[path = "../it/login_logout.rs"]
 mod login_logout;
 #[path = "../it/login_paths.rs"]

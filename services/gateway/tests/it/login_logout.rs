@@ -75,7 +75,7 @@ async fn a_logout_ends_the_session_here_and_at_the_provider() {
             3
         );
         assert!(visitor.cookies().is_empty(), "{:?}", visitor.cookies());
-        // Whoever has copied the cookie has nothing.
+        // A copy of the cookie is worth nothing.
         let stolen = Visitor::new(&gateway)
             .request(Method::GET, "/app/x")
             .header("cookie", kept);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::Method;
+use quartet_auth::master_key::MasterKey;
 use quartet_testing::RedisServer;
 use serde_json::{Value, json};
 
@@ -81,7 +82,7 @@ async fn replicas_share_flows_sessions_and_refreshes() {
     );
     // Nothing in the store can be read.
     let mut found = 0;
-    for (key, value) in values(&redis).await {
+    for (key, value) in values(&redis, 's').await {
         let text = String::from_utf8_lossy(&value).into_owned() + &key;
         let secrets = [
             "access-",
@@ -104,12 +105,12 @@ async fn replicas_share_flows_sessions_and_refreshes() {
     );
 }
 
-/// All texts of the store.
-async fn values(redis: &RedisServer) -> Vec<(String, Vec<u8>)> {
+/// All texts of a kind in the store.
+async fn values(redis: &RedisServer, kind: char) -> Vec<(String, Vec<u8>)> {
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let keys: Vec<String> = redis::cmd("KEYS")
-        .arg("quartet:login:*:s:*")
+        .arg(format!("quartet:login:*:{kind}:*"))
         .query_async(&mut connection)
         .await
         .unwrap();
@@ -223,4 +224,61 @@ async fn a_store_that_is_away_closes_the_door_and_says_so() {
         assert_eq!(stranger.open("/app/x").await.status(), 503);
         assert!(stranger.cookies().is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_took_too_long_is_a_page_and_leaves_no_cookie() {
+    let Some(redis) = RedisServer::start() else {
+        return;
+    };
+    let provider = Provider::start().await;
+    let gateways = gateways(&provider, &redis, "").await;
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(KEY, &mut bytes).unwrap();
+    let key = MasterKey::new(&bytes, &[]);
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    // Also one that began in the future: the clock of one replica is off.
+    for (gateway, shift) in gateways.iter().zip([-601, 660]) {
+        let visitor = Visitor::new(gateway);
+        let callback = visitor.to_callback("/app/x").await;
+        let (place, sealed) = values(&redis, 'f').await.pop().unwrap();
+        let opened = key.open(&place, &sealed).unwrap();
+        let mut flow: Value = serde_json::from_slice(&opened).unwrap();
+        flow["started_at"] = json!(flow["started_at"].as_i64().unwrap() + shift);
+        let sealed = key.seal(&place, flow.to_string().as_bytes()).unwrap();
+        let mut command = redis::cmd("SET");
+        let set = command.arg(&place).arg(sealed);
+        let _: String = set.query_async(&mut connection).await.unwrap();
+        let page = visitor.open(&callback).await;
+        assert_eq!(page.status(), 400, "{shift}");
+        let html = page.text().await.unwrap();
+        assert!(html.contains("This login is no longer valid"), "{html}");
+        assert!(visitor.cookies().is_empty(), "{:?}", visitor.cookies());
+        let mut command = redis::cmd("DEL");
+        let delete = command.arg(&place);
+        let deleted: usize = delete.query_async(&mut connection).await.unwrap();
+        assert_eq!(deleted, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_opens_what_the_previous_one_has_sealed_while_it_is_listed() {
+    let Some(redis) = RedisServer::start() else {
+        return;
+    };
+    let provider = Provider::start().await;
+    let [gateway, _] = gateways(&provider, &redis, "").await;
+    let visitor = Visitor::new(&gateway);
+    assert_eq!(visitor.follow("/app/x").await.0.status(), 200);
+    let text = std::fs::read_to_string(gateway.file()).unwrap();
+    let old = format!("encryption_key = \"{KEY}\"");
+    let new = format!("encryption_key = \"{}\"", "ab".repeat(32));
+    let both = format!("{new}\nprevious_{old}");
+    gateway.reload(&text.replace(&old, &both)).await;
+    assert_eq!(visitor.fetch(Method::GET, "/app/x").await.status(), 200);
+    gateway.reload(&text.replace(&old, &new)).await;
+    let refused = visitor.fetch(Method::GET, "/app/x").await;
+    problem(refused, 401, "login_required").await;
+    assert_eq!(visitor.follow("/app/x").await.0.status(), 200);
 }

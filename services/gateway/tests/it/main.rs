@@ -41,6 +41,7 @@ mod limit_topologies;
 mod limits;
 mod login_core;
 mod login_faults;
+mod login_hostile;
 mod login_logout;
 mod login_paths;
 mod login_redis;

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_full_refuses_and_a_user_has_so_many() {
+    fn a_full_store_refuses_and_sessions_of_a_user_are_bounded() {
         let store = store(2);
         store.insert(session("a", "u", None, 0), 0).unwrap();
         store.insert(session("b", "v", None, 0), 0).unwrap();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(crate) use commands::CommandStore;
 pub(crate) use memory::MemoryStore;
 pub(crate) use redis::RedisStore;
-pub(crate) use types::{Found, SessionFilter, SessionPage, StoreAway, StoreError};
+pub(crate) use types::{CachedSession, SessionFilter, SessionPage, StoreAway, StoreError};
 
 use super::{flow::Flow, ids::SessionKey, live::Session};
 use crate::revocations::open::OpenSessions;
@@ -25,12 +25,12 @@ pub(crate) enum Store {
 
 impl Store {
     /// Without waiting. `Unknown`: it has to be asked.
-    pub(crate) fn find_now(&self, key: &SessionKey, now: i64) -> Found {
+    pub(crate) fn find_now(&self, key: &SessionKey, now: i64) -> CachedSession {
         match self {
-            Self::Memory(store) => store.find(key, now).map_or(Found::None, Found::Session),
+            Self::Memory(store) => store.find(key, now).map_or(CachedSession::None, CachedSession::Session),
             Self::Redis(store) => store
                 .cached(key, now)
-                .map_or(Found::Unknown, Found::Session),
+                .map_or(CachedSession::Unknown, CachedSession::Session),
         }
     }
 

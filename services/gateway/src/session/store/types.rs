@@ -25,7 +25,7 @@ pub(crate) enum StoreError {
 
 /// What is known at once.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum CachedSession {
     Session(Arc<Session>),
     None,
     /// The store has to be asked.

@@ -52,6 +52,7 @@ pub(crate) struct Lies {
     /// The token endpoint never stops to respond.
     pub(crate) endless: bool,
     pub(crate) without_id_token: bool,
+    pub(crate) without_refresh_token: bool,
     /// Of access tokens.
     pub(crate) life_seconds: Option<i64>,
     /// The metadata of another issuer.
@@ -394,6 +395,9 @@ fn tokens(url: &str, shared: &mut Shared, nonce: Option<Value>) -> Response {
         "expires_in": shared.lies.life_seconds.unwrap_or(300),
         "refresh_token": format!("refresh-{}", shared.refresh_token),
     });
+    if shared.lies.without_refresh_token {
+        merge(&mut body, &json!({ "refresh_token": null }));
+    }
     if !shared.lies.without_id_token {
         body["id_token"] = json!(sign(key, &claims, "JWT"));
     }

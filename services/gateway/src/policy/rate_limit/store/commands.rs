@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use super::{LimitStore, StoreError};
 
 impl LimitStore {
-    /// Whoever logs in can wait longer than a request that is counted: as long as connecting may take.
+    /// A login can wait longer than a request that is counted: as long as connecting may take.
     ///
     /// # Errors
     /// After the timeout, or when the store refuses.

@@ -1,0 +1,249 @@
+//! Logins as a stranger attacks them: planted cookies, links of other sites, open redirects, loops.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, Lies, Provider, Visitor, echo, problem, route, serve, upstream};
+
+const COOKIE: &str = "__Host-quartet_main";
+
+async fn gateway(provider: &Provider, login: &str) -> Gateway {
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        provider.settings(login),
+        route("app", "/app/*", "login = \"main\""),
+        route("rest", "/*", "login = \"main\""),
+    ];
+    Gateway::start(&settings.concat()).await
+}
+
+async fn logged_in(gateway: &Gateway) -> Visitor {
+    let visitor = Visitor::new(gateway);
+    assert_eq!(visitor.follow("/app/start").await.0.status(), 200);
+    visitor
+}
+
+fn location(response: &reqwest::Response) -> &str {
+    response.headers()["location"].to_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tabs_that_open_at_once_all_log_in() {
+    let provider = Provider::start().await;
+    let gateway = gateway(&provider, "").await;
+    let browser = Visitor::new(&gateway);
+    // None has a cookie when it is sent, and each response has one.
+    let mut callbacks = Vec::new();
+    for page in ["/app/1", "/app/2", "/app/3"] {
+        let tab = Visitor::new(&gateway);
+        callbacks.push((tab.to_callback(page).await, page));
+        for (name, value) in tab.cookies() {
+            browser.set_cookie(&name, &value);
+        }
+    }
+    for (callback, page) in callbacks {
+        let done = browser.open(&callback).await;
+        assert_eq!((done.status().as_u16(), location(&done)), (302, page));
+        assert_eq!(browser.open(page).await.status(), 200);
+    }
+    // Upstreams see none of these cookies.
+    browser.set_cookie("theme", "dark");
+    let seen: Value = browser.open("/app/1").await.json().await.unwrap();
+    let headers = seen["headers"].as_array().unwrap();
+    let cookies: Vec<_> = headers.iter().filter(|pair| pair[0] == "cookie").collect();
+    assert_eq!(cookies, [&json!(["cookie", "theme=dark"])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_none_that_someone_else_knows() {
+    let provider = Provider::start().await;
+    let gateway = gateway(&provider, "").await;
+    let attacker = logged_in(&gateway).await;
+    let planted = attacker.cookies()[COOKIE].clone();
+    for value in [planted, "A".repeat(43)] {
+        let victim = Visitor::new(&gateway);
+        victim.set_cookie(COOKIE, &value);
+        let callback = victim.to_callback("/auth/login?switch=1").await;
+        assert_eq!(victim.open(&callback).await.status(), 302);
+        assert_ne!(victim.cookies()[COOKIE], value);
+        assert_eq!(victim.fetch(Method::GET, "/app/x").await.status(), 200);
+        // What was planted is no session of anyone now.
+        let thief = Visitor::new(&gateway);
+        thief.set_cookie(COOKIE, &value);
+        let refused = thief.fetch(Method::GET, "/app/x").await;
+        problem(refused, 401, "login_required").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_link_ends_the_session_of_the_user_who_follows_it() {
+    let provider = Provider::start().await;
+    let gateway = gateway(&provider, "timeout_ms = 400").await;
+    let visitor = logged_in(&gateway).await;
+    let of_attacker = Visitor::new(&gateway).to_callback("/app/evil").await;
+    let unknown = format!("/auth/callback?code=a&state={}", "x".repeat(43));
+    let keeps = async |path: &str, status: u16| {
+        let response = visitor.open(path).await;
+        assert_eq!(response.status(), status, "{path}");
+        assert!(visitor.cookies().contains_key(COOKIE), "{path}");
+        let page = visitor.fetch(Method::GET, "/app/x").await;
+        assert_eq!(page.status(), 200, "{path}");
+        response
+    };
+    for path in [
+        "/auth/callback",
+        "/auth/callback?code=a&state=x",
+        "/auth/callback?error=access_denied",
+        &unknown,
+        &of_attacker,
+    ] {
+        assert_eq!(location(&keeps(path, 302).await), "/", "{path}");
+    }
+    // A switch to another account that is canceled, or that the provider cannot serve.
+    provider.lie(Lies {
+        error: Some("access_denied"),
+        ..Lies::default()
+    });
+    let callback = visitor.to_callback("/auth/login?switch=1").await;
+    keeps(&callback, 403).await;
+    assert_eq!(visitor.cookies().len(), 1, "nothing of the flow is left");
+    provider.lie(Lies {
+        token: Some((503, "")),
+        ..Lies::default()
+    });
+    let callback = visitor.to_callback("/auth/login?switch=1").await;
+    keeps(&callback, 503).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_way_in_or_out_leads_to_another_site() {
+    let provider = Provider::start().await;
+    let gateway = gateway(&provider, "oauth2_proxy_paths = true").await;
+    let visitor = logged_in(&gateway).await;
+    let evil = [
+        "//evil.example",
+        "///evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https:evil.example",
+        "https:/evil.example",
+        "https:///evil.example",
+        "https://evil.example",
+        "https://app.example.org@evil.example",
+        "https://app.example.org.evil.example",
+        "https://app.example.org:8443/",
+        "http://app.example.org/",
+        "/\t/evil.example",
+        "\t//evil.example",
+        "/\n/evil.example",
+        " //evil.example",
+        "/./\\evil.example",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "evil.example",
+    ];
+    for target in evil {
+        let encoded: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
+        for path in [
+            format!("/auth/login?return_to={encoded}"),
+            format!("/auth/login?rd={encoded}"),
+            format!("/oauth2/start?rd={encoded}"),
+            format!("/oauth2/sign_in?rd={encoded}"),
+        ] {
+            assert_eq!(location(&visitor.open(&path).await), "/", "{path}");
+        }
+    }
+    // Encoded twice, it is a strange path of this host.
+    let twice = visitor
+        .open("/auth/login?return_to=%2F%252Fevil.example")
+        .await;
+    assert_eq!(location(&twice), "/%2Fevil.example");
+    // As the header of nginx.
+    for target in evil.iter().filter(|target| !target.contains(['\n', '\t'])) {
+        let start = visitor.request(Method::GET, "/oauth2/start");
+        let start = start.header("x-auth-request-redirect", *target);
+        assert_eq!(location(&start.send().await.unwrap()), "/", "{target}");
+    }
+    // The page itself is the target: its path must not be read as a host.
+    for path in [
+        "//evil.example/x",
+        "/.//evil.example/x",
+        "/%2e//evil.example/x",
+    ] {
+        let stranger = Visitor::new(&gateway);
+        let opened = stranger.open(path).await;
+        if opened.status() == 302 {
+            let callback = stranger.to_callback(path).await;
+            let done = stranger.open(&callback).await;
+            let led = location(&done);
+            assert!(
+                led.starts_with('/') && !led.starts_with("//"),
+                "{path}: {led}"
+            );
+        }
+    }
+    // The way out: the provider gets no address of another site.
+    for target in evil {
+        let encoded: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
+        let visitor = logged_in(&gateway).await;
+        let out = visitor
+            .open(&format!("/auth/logout?return_to={encoded}"))
+            .await;
+        let out: url::Url = location(&out).parse().unwrap();
+        let mut pairs = out.query_pairs();
+        let back = pairs.find(|(name, _)| name == "post_logout_redirect_uri");
+        let back = back.map(|(_, back)| back.into_owned()).unwrap_or_default();
+        let back = back.parse::<url::Url>().unwrap();
+        assert_eq!(
+            back.origin().ascii_serialization(),
+            "https://app.example.org"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_stay_small_whatever_the_provider_says_of_the_user() {
+    let provider = Provider::start().await;
+    let groups: Vec<_> = (0..900).map(|at| format!("group-of-people-{at}")).collect();
+    provider.set_user(json!({ "sub": "1", "name": "n".repeat(255), "groups": groups }));
+    let gateway = gateway(&provider, "").await;
+    let visitor = logged_in(&gateway).await;
+    assert!(
+        visitor.cookie_header().len() < 256,
+        "{:?}",
+        visitor.cookies()
+    );
+    // A part of the groups could be the part that forbids nothing: they are not sent at all.
+    let seen: Value = visitor.open("/app/x").await.json().await.unwrap();
+    let headers = seen["headers"].as_array().unwrap();
+    assert!(headers.iter().any(|pair| pair[0] == "x-user"));
+    assert!(headers.iter().all(|pair| pair[0] != "x-groups"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_over_when_it_comes_is_no_loop() {
+    let provider = Provider::start().await;
+    let gateway = gateway(&provider, "access_token_header = \"X-Token\"").await;
+    provider.lie(Lies {
+        life_seconds: Some(0),
+        without_refresh_token: true,
+        ..Lies::default()
+    });
+    let visitor = Visitor::new(&gateway);
+    // More than a few redirects are a panic.
+    let (page, _) = visitor.follow("/app/x").await;
+    assert_eq!(page.status(), 502);
+    assert!(page.text().await.unwrap().contains("The login failed"));
+    assert!(visitor.cookies().is_empty(), "{:?}", visitor.cookies());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_without_cookies_sees_a_page_and_no_loop() {
+    let provider = Provider::start().await;
+    let gateway = gateway(&provider, "").await;
+    let callback = Visitor::new(&gateway).to_callback("/app/x").await;
+    let page = Visitor::new(&gateway).open(&callback).await;
+    assert_eq!(page.status(), 400);
+    let html = page.text().await.unwrap();
+    assert!(html.contains("cookies are blocked"), "{html}");
+}

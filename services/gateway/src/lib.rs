@@ -26,6 +26,7 @@ mod reply;
 mod request;
 mod revocations;
 mod routing;
+mod site;
 mod snapshot;
 mod state;
 mod status;

@@ -16,6 +16,7 @@ const SCHEMA: Schema<'static> = Schema {
         "limits",
         "lookups",
         "caches",
+        "sites",
         "cors",
         "routes",
     ],

@@ -20,6 +20,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::{
     cache::CacheSettings,
     routing::{ClaimHeader, OnStoreError, RouteTable, SecurityHeaders},
+    site::SiteSettings,
 };
 use admin::AdminConfig;
 use lookups::LookupConfig;
@@ -52,6 +53,7 @@ pub(crate) struct Config {
     /// `None`: every process counts for itself.
     pub(crate) limit_store: Option<StoreConfig>,
     pub(crate) caches: Vec<CacheSettings>,
+    pub(crate) sites: Vec<SiteSettings>,
     pub(crate) routes: RouteTable,
 }
 

@@ -4,7 +4,7 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 38] = [
+const RELOADED: [&str; 39] = [
     "shipped_routes",
     "admin",
     "server.http2",
@@ -33,6 +33,7 @@ const RELOADED: [&str; 38] = [
     "upstreams",
     "limits",
     "lookups",
+    "sites",
     "server.client_header",
     "server.send_forwarded",
     "server.fault_injection",
@@ -96,6 +97,7 @@ mod tests {
                 "limits",
                 "lookups",
                 "caches",
+                "sites",
                 "cors",
                 "routes",
             ],

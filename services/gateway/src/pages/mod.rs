@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use quartet_common::problem::Problem;
 
-use crate::{reply::Reply, routing::GatewayPage, snapshot::Snapshot};
+use crate::{error, reply::Reply, routing::GatewayPage, snapshot::Snapshot};
 use openapi::Documents;
 
 const HEALTH: &[u8] = br#"{"status":"ok"}"#;
@@ -33,5 +33,7 @@ pub(crate) async fn render(
         .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))),
         GatewayPage::Openapi => documents.render(path, snapshot).await,
         GatewayPage::Docs => docs::render(path),
+        // The chain of such a route answers.
+        GatewayPage::AuthVerify => Err(error::no_route()),
     }
 }

@@ -14,12 +14,13 @@
 //!    client IP: otherwise guessing tokens would be free.
 //! 9. `rate_limit`: all limits of the route together. Then the deferred refusal is sent, so that no
 //!    later step has to know of it.
+//!    `forward_auth`: an external service decides
 //! 10. `security_headers` of the response
 //! 11. `edits`: the route's changes to headers of request and response
 //! 12. `split` or `lookup`: the upstream, of a route with several
 //! 13. `mirror`: does another upstream get a copy
 //! 14. `validation`: is the request as the OpenAPI document of the upstream says
-//! 15. `redirect` or `respond`, of a route that has no upstream
+//! 15. `redirect`, `respond`, `site` or `verify`, of a route that has no upstream
 //! 16. `invalidation`: what an unsafe request makes invalid, and `cache`: a stored response. It is
 //!     the upstream's, so that what the steps before add to a response is of this request.
 //!
@@ -41,6 +42,7 @@ use super::{
     edits::HeaderEdits,
     fault::FaultInjection,
     fetch::CacheMetrics,
+    forward_auth::ExternalAuth,
     grpc_calls,
     invalidator::Invalidator,
     lifecycle::Announcement,
@@ -51,15 +53,18 @@ use super::{
     rate_limit::{NamedLimit, RateLimits, SharedCounter},
     redirect::Redirect,
     respond::Respond,
+    site::SiteFiles,
     split::Split,
     upgrade::Upgrade,
     validation::{Validation, ValidationParts},
+    verify,
 };
 use crate::{
     cache::Cache,
     metrics::GatewayMetrics,
     request::RequestFacts,
     routing::{Auth, RequestDecompression, Route, RouteAction, SecurityHeaders},
+    site::Site,
     upstream::{AddressLookup, Mirror, Upstream},
 };
 
@@ -74,6 +79,7 @@ pub(crate) struct ChainParts<'p> {
     pub(crate) upstreams: &'p [Arc<Upstream>],
     pub(crate) lookups: &'p [Arc<AddressLookup>],
     pub(crate) caches: &'p [Arc<Cache>],
+    pub(crate) sites: &'p [Arc<Site>],
     pub(crate) validation: ValidationParts<'p>,
     pub(crate) clock: &'p Clock,
     pub(crate) metrics: &'p GatewayMetrics,
@@ -102,6 +108,7 @@ pub(super) enum Step {
     RateLimits(RateLimits),
     /// Sends what `AccessToken` has deferred.
     Refusal,
+    ExternalAuth(ExternalAuth),
     SecurityHeaders(Arc<SecurityHeaders>),
     HeaderEdits(HeaderEdits),
     Split(Split),
@@ -110,6 +117,9 @@ pub(super) enum Step {
     Validation(Validation),
     Redirect(Redirect),
     Respond(Respond),
+    SiteFiles(SiteFiles),
+    /// Answers who the caller is.
+    Verify,
     Cache(ResponseCache),
     Invalidation(Invalidator),
 }
@@ -144,6 +154,8 @@ impl Chain {
         if route.auth != Auth::Public {
             steps.push(Step::Refusal);
         }
+        let forward_auth = route.forward_auth.as_ref();
+        steps.extend(forward_auth.map(|it| Step::ExternalAuth(ExternalAuth::new(it))));
         if let Some(headers) = &route.guards.security_headers {
             steps.push(Step::SecurityHeaders(Arc::clone(headers)));
         }
@@ -162,6 +174,9 @@ impl Chain {
         if let Some(response) = &route.respond {
             steps.push(Step::Respond(Respond::new(response.clone())));
         }
+        let site = route.site.and_then(|index| parts.sites.get(index));
+        steps.extend(site.map(|site| Step::SiteFiles(SiteFiles::new(Arc::clone(site), route))));
+        steps.extend((route.action == RouteAction::Verify).then_some(Step::Verify));
         steps.extend(cache_steps(route, &parts));
         Self {
             steps: steps.into(),
@@ -220,6 +235,7 @@ impl Chain {
                 Step::Announcement(policy) => policy.on_response(response),
                 Step::Cors(policy) => policy.on_response(context, response),
                 Step::RateLimits(policy) => policy.on_response(context, response),
+                Step::ExternalAuth(_) => ExternalAuth::on_response(context, response),
                 Step::SecurityHeaders(headers) => headers.on_response(context, response),
                 Step::HeaderEdits(policy) => policy.on_response(response),
                 Step::Split(policy) => policy.on_response(context, response),
@@ -239,6 +255,8 @@ impl Chain {
                 | Step::Validation(_)
                 | Step::Redirect(_)
                 | Step::Respond(_)
+                | Step::SiteFiles(_)
+                | Step::Verify
                 | Step::Invalidation(_) => {}
             }
         }
@@ -272,6 +290,7 @@ impl Step {
             Self::AccessToken(policy) => policy.on_request(facts, context),
             Self::RateLimits(policy) => policy.on_request(facts, context),
             Self::Refusal => Verdict::Now(context.refusal()),
+            Self::ExternalAuth(policy) => policy.on_request(facts, context),
             Self::HeaderEdits(policy) => {
                 policy.on_request(facts, context);
                 Verdict::Now(Flow::Continue)
@@ -285,6 +304,8 @@ impl Step {
             Self::Validation(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::Redirect(policy) => Verdict::Now(policy.on_request(facts)),
             Self::Respond(policy) => Verdict::Now(policy.on_request()),
+            Self::SiteFiles(policy) => policy.on_request(facts),
+            Self::Verify => Verdict::Now(verify::answer(context)),
             Self::Cache(policy) => policy.on_request(facts, context),
             Self::Invalidation(policy) => {
                 policy.on_request(facts, context);

@@ -1,6 +1,6 @@
-//! Removes what a client sends under the names of claims.
+//! Removes what a client sends under the names of claims, and of what an external service says.
 //!
-//! Headers that an upstream gets of a token tell it who the caller is. So they are removed on every
+//! Headers that an upstream gets of a token or a service tell it who the caller is. So they are removed on every
 //! route, also on those that verify no token: an upstream cannot know which route a request took.
 
 use std::sync::Arc;
@@ -23,12 +23,15 @@ pub(crate) struct ClaimNames {
 }
 
 impl ClaimNames {
-    /// `None`: no claim is sent to any upstream.
+    /// `None`: no claim, nor what a service says, is sent to any upstream.
     pub(crate) fn of(config: &Config) -> Option<Self> {
         let of_issuers = config.issuers.iter().flat_map(|issuer| &issuer.headers);
         let routes = config.routes.routes().iter();
         let of_routes = routes.flat_map(|route| &route.access.headers);
         let names = of_issuers.chain(of_routes).map(|header| &header.name);
+        let routes = config.routes.routes().iter();
+        let services = routes.filter_map(|route| route.forward_auth.as_ref());
+        let names = names.chain(services.flat_map(|service| &service.response_headers));
         let mut names: Vec<HeaderName> = names.cloned().collect();
         names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();

@@ -67,6 +67,10 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         | Step::Invalidation(_) => {
             json!({})
         }
+        Step::ExternalAuth(_) => json!({
+            "url": route.forward_auth.as_ref().map(|it| &it.url),
+        }),
+        Step::Verify => json!({}),
         Step::Decompression(_) => json!({ "request_decompression": route.request_decompression }),
         Step::Cache(_) => json!({
             "cache": route.cache.map(|index| &*config.caches[index].name),
@@ -115,6 +119,10 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         }),
         Step::Respond(_) => json!({
             "status": route.respond.as_ref().map(|response| response.status.as_u16()),
+        }),
+        Step::SiteFiles(_) => json!({
+            "site": route.site.map(|index| &*config.sites[index].name),
+            "directory": route.site.map(|index| &config.sites[index].directory),
         }),
     }
 }

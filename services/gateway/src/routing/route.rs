@@ -10,6 +10,7 @@ use super::{
     access::Access,
     codings::{CompressionSettings, RequestDecompression},
     condition::{HeaderCondition, QueryCondition},
+    forward_auth::ForwardAuth,
     guards::Guards,
     lifecycle::Lifecycle,
     mirror::MirrorRule,
@@ -50,7 +51,11 @@ pub(crate) struct Route {
     /// `None`: 301, or 308 where the method must stay.
     pub(crate) redirect_status: Option<StatusCode>,
     pub(crate) respond: Option<FixedResponse>,
+    /// Index into the configuration's sites.
+    pub(crate) site: Option<usize>,
     pub(crate) lifecycle: Option<Lifecycle>,
+    /// Who else decides about requests.
+    pub(crate) forward_auth: Option<Arc<ForwardAuth>>,
     pub(crate) auth: Auth,
     pub(crate) access: Access,
     /// Indices into the configuration's limits, in the order in which they count.
@@ -112,6 +117,10 @@ pub(crate) enum RouteAction {
     Redirect,
     /// The route's `respond`.
     Respond,
+    /// The route's `site`.
+    Site,
+    /// Whether the caller is accepted, and who it is.
+    Verify,
 }
 
 /// The same response to every request.
@@ -129,6 +138,7 @@ pub(crate) enum GatewayPage {
     Health,
     Openapi,
     Docs,
+    AuthVerify,
 }
 
 /// Which access tokens a route requires.

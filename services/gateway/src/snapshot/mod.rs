@@ -31,6 +31,7 @@ use crate::{
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
+    site::Site,
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
 
@@ -47,6 +48,8 @@ pub(crate) struct Snapshot {
     chains: Vec<Chain>,
     /// In the order of the configuration.
     pub(crate) caches: Vec<Arc<Cache>>,
+    /// In the order of the configuration.
+    sites: Vec<Arc<Site>>,
     /// By the rank of the pattern.
     series: Vec<PatternSeries>,
     /// Of the issuers of the configuration, in their order.
@@ -101,6 +104,7 @@ impl Snapshot {
             .iter()
             .map(|settings| Self::carry_over_cache(settings, previous))
             .collect();
+        let sites = Self::sites(&config, previous, shared.clock);
         let documents = Self::documents(&config, previous)?;
         let validation = ValidationParts {
             settings: &config.model.validation,
@@ -115,6 +119,7 @@ impl Snapshot {
             upstreams: &upstreams,
             lookups: &lookups,
             caches: &caches,
+            sites: &sites,
             validation,
             clock: shared.clock,
             metrics: shared.metrics,
@@ -140,6 +145,7 @@ impl Snapshot {
             lookups,
             chains,
             caches,
+            sites,
             series,
             verifiers,
             documents,

@@ -14,6 +14,7 @@ use crate::{
     policy::{SessionCheck, rate_limit::SharedCounter},
     revocations::Revocations,
     routing::{Route, RouteAction},
+    site::Site,
     upstream::{AddressLookup, Mirror, Upstream},
 };
 
@@ -84,6 +85,21 @@ impl Snapshot {
         let mut caches = previous.iter().flat_map(|snapshot| &snapshot.caches);
         let known = caches.find(|cache| cache.settings.name == settings.name);
         Arc::new(Cache::new(settings.clone(), known.map(|known| &**known)))
+    }
+
+    /// With equal settings the ones before, which know their files.
+    pub(super) fn sites(
+        config: &Config,
+        previous: Option<&Self>,
+        clock: &Clock,
+    ) -> Vec<Arc<Site>> {
+        let sites = config.sites.iter().map(|settings| {
+            let mut before = previous.iter().flat_map(|snapshot| &snapshot.sites);
+            let known = before.find(|known| *known.settings == *settings);
+            let new = || Arc::new(Site::new(settings.clone(), clock.clone()));
+            known.cloned().unwrap_or_else(new)
+        });
+        sites.collect()
     }
 
     /// Where copies of a route's requests are sent.

@@ -36,12 +36,16 @@ mod deep_health;
 mod documents;
 #[path = "../it/explain.rs"]
 mod explain;
+#[path = "../it/forward_auth.rs"]
+mod forward_auth;
 #[path = "../it/guards.rs"]
 mod guards;
 #[path = "../it/hostile.rs"]
 mod hostile;
 #[path = "../it/http2.rs"]
 mod http2;
+#[path = "../it/interfaces.rs"]
+mod interfaces;
 #[path = "../it/issuers.rs"]
 mod issuers;
 #[path = "../it/lifecycle.rs"]
@@ -64,6 +68,10 @@ mod resilience;
 mod revocations;
 #[path = "../it/routing.rs"]
 mod routing;
+#[path = "../it/sites.rs"]
+mod sites;
+#[path = "../it/sites_served.rs"]
+mod sites_served;
 #[path = "../it/spelling.rs"]
 mod spelling;
 #[path = "../it/splits.rs"]

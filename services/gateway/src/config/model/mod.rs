@@ -3,6 +3,7 @@
 mod admin;
 mod caches;
 mod compression;
+mod forward_auth;
 mod guards;
 mod health;
 mod issuers;
@@ -14,6 +15,7 @@ mod resilience;
 mod revocations;
 mod routes;
 mod server;
+mod sites;
 mod split;
 mod token_place;
 mod upstreams;
@@ -40,6 +42,7 @@ pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
 pub(crate) use revocations::{OnFeedError, Revocations};
 pub(crate) use routes::{Condition, Route, RouteDefaults};
 pub(crate) use server::{ClientHeader, Listen, Server};
+pub(crate) use sites::Site;
 pub(crate) use split::Sticky;
 pub(crate) use token_place::TokenPlace;
 pub(crate) use upstreams::{Address, Balance, PrivateKey, Upstream};
@@ -76,6 +79,8 @@ pub(crate) struct Model {
     pub(crate) lookups: BTreeMap<String, Lookup>,
     #[serde(default)]
     pub(crate) caches: BTreeMap<String, Cache>,
+    #[serde(default)]
+    pub(crate) sites: BTreeMap<String, Site>,
     #[serde(default)]
     pub(crate) routes: BTreeMap<String, Route>,
 }

@@ -10,6 +10,7 @@ mod checker;
 mod compression;
 mod conditions;
 mod edits;
+mod forward_auth;
 mod guards;
 mod health;
 mod issuers;
@@ -23,6 +24,7 @@ mod resilience;
 mod revocations;
 mod routes;
 mod server;
+mod sites;
 mod split;
 mod upstreams;
 mod validation;
@@ -67,6 +69,10 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
     let caches = caches
         .filter_map(|(name, cache)| caches::check(name, cache, &mut checker))
         .collect();
+    let sites = model.sites.iter();
+    let sites = sites
+        .filter_map(|(name, site)| sites::check(name, site, &mut checker))
+        .collect();
     let guards = guards::GuardTables::check(&model, &mut checker);
     let security_headers = guards.security_headers.clone();
     let limit_store = limits::check_store(&model.rate_limit_store, &mut checker);
@@ -93,6 +99,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
         security_headers,
         limit_store,
         caches,
+        sites,
         routes: RouteTable::new(routes),
     })
 }

@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use super::{
     access, actions,
     checker::{Checker, DAY_SECONDS},
-    compression, conditions, edits,
+    compression, conditions, edits, forward_auth,
     guards::GuardTables,
     lifecycle, lookups, mirror,
     references::References,
     reserved::ReservedHeaders,
-    split, validation,
+    sites, split, validation,
     values::{check_list, indices, parse_method, resolve},
 };
 use crate::{
@@ -49,6 +49,7 @@ pub(super) fn check(
         limits: indices(&model.limits),
         lookups: indices(&model.lookups),
         caches: indices(&model.caches),
+        sites: indices(&model.sites),
         defaults: &model.defaults,
         direct_path: model.server.direct_path,
         guards,
@@ -78,6 +79,7 @@ fn check_route(
     check_upgrade(&key, route, is_general, checker);
     actions::check_grpc_web(&key, route, (action, parts), references, checker);
     let access = access::check(&key, route, references.access, checker);
+    let forward_auth = forward_auth::check(&key, route, checker);
     let limits = check_limits(&key, route, references, checker);
     let compression = compression::check(&key, route, checker);
     validation::check_route(&key, route, references, checker);
@@ -88,6 +90,7 @@ fn check_route(
     let redirect = actions::check_redirect(&key, route, known_paths, checker);
     let redirect_status = actions::check_redirect_status(&key, route, checker);
     let respond = actions::check_response(&key, route, checker);
+    let site = sites::check_route(&key, route, references, checker);
     let lookup = lookups::check_route(&key, route, known_paths, &references.lookups, checker);
     let mirror = mirror::check(&key, route, references, checker);
     let rewrite = actions::check_rewrite(&key, route, known_paths, checker);
@@ -115,7 +118,9 @@ fn check_route(
         redirect: redirect?,
         redirect_status: redirect_status?,
         respond: respond?,
+        site,
         lifecycle: lifecycle?,
+        forward_auth: forward_auth?.map(Arc::new),
         auth: route.auth,
         access,
         limits: limits?,
@@ -154,7 +159,9 @@ fn is_direct(route: &model::Route, action: Option<RouteAction>) -> bool {
     let is_forwarded = matches!(action, Some(RouteAction::Proxy(_) | RouteAction::Choose));
     let passes_bodies =
         !route.compress.is_on() && route.request_decompression == RequestDecompression::Pass;
-    is_forwarded && passes_bodies && route.mirror.is_none()
+    // A site compresses its files itself.
+    let is_own = matches!(action, Some(RouteAction::Site | RouteAction::Verify));
+    is_own || (is_forwarded && passes_bodies && route.mirror.is_none())
 }
 
 fn check_paths(key: &str, route: &model::Route, checker: &mut Checker) -> Option<Vec<PathPattern>> {

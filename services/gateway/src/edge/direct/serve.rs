@@ -364,13 +364,13 @@ impl InFlight<'_> {
     pub(super) async fn answer(&mut self, answer: GatewayResponse) -> Completion {
         match answer {
             GatewayResponse::Problem(problem) => self.problem(problem).await,
-            GatewayResponse::Reply(reply) => self.reply(&reply).await,
+            GatewayResponse::Reply(reply) => self.reply(reply).await,
         }
     }
 
     pub(super) async fn problem(&mut self, problem: Problem) -> Completion {
         let reply = reply::problem_reply(&mut self.ctx, &problem, self.head.path());
-        self.reply(&reply).await
+        self.reply(reply).await
     }
 
     /// The head for the upstream, and what is here of the body.

@@ -5,6 +5,7 @@ mod dns;
 mod openapi;
 mod origin;
 mod raw;
+pub(crate) mod sites;
 mod upstream;
 
 use std::{

@@ -64,13 +64,13 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         | Step::Maintenance(_)
         | Step::Fault(_)
         | Step::SecurityHeaders(_)
+        | Step::Verify
         | Step::Invalidation(_) => {
             json!({})
         }
         Step::ExternalAuth(_) => json!({
             "url": route.forward_auth.as_ref().map(|it| &it.url),
         }),
-        Step::Verify => json!({}),
         Step::Decompression(_) => json!({ "request_decompression": route.request_decompression }),
         Step::Cache(_) => json!({
             "cache": route.cache.map(|index| &*config.caches[index].name),
@@ -113,6 +113,13 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
             })
         }
         Step::Validation(_) => json!({ "validate": route.validate }),
+        Step::Redirect(_) | Step::Respond(_) | Step::SiteFiles(_) => answer(step, route, config),
+    }
+}
+
+/// What a route without an upstream answers.
+fn answer(step: &Step, route: &Route, config: &Config) -> Value {
+    match step {
         Step::Redirect(_) => json!({
             "redirect": route.redirect.as_ref().map(ToString::to_string),
             "redirect_status": route.redirect_status.map(|status| status.as_u16()),
@@ -124,6 +131,7 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
             "site": route.site.map(|index| &*config.sites[index].name),
             "directory": route.site.map(|index| &config.sites[index].directory),
         }),
+        _ => json!({}),
     }
 }
 

@@ -99,11 +99,9 @@ impl Snapshot {
             sessions: sessions.as_ref(),
         };
         let claim_names = ClaimNames::of(&config);
-        let caches: Vec<_> = config
-            .caches
-            .iter()
-            .map(|settings| Self::carry_over_cache(settings, previous))
-            .collect();
+        let caches = config.caches.iter();
+        let carry_over = |settings| Self::carry_over_cache(settings, previous);
+        let caches: Vec<_> = caches.map(carry_over).collect();
         let sites = Self::sites(&config, previous, shared.clock);
         let documents = Self::documents(&config, previous)?;
         let validation = ValidationParts {
@@ -127,11 +125,8 @@ impl Snapshot {
         let routes = config.routes.routes().iter();
         let chains = routes
             .map(|route| {
-                Chain::new(
-                    route,
-                    Self::mirror(route, &upstreams, shared.metrics),
-                    parts,
-                )
+                let mirror = Self::mirror(route, &upstreams, shared.metrics);
+                Chain::new(route, mirror, parts)
             })
             .collect();
         let patterns = config.routes.patterns();

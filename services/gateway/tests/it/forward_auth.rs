@@ -312,7 +312,11 @@ async fn connections_to_the_service_are_reused_over_reloads() {
     for _ in 0..5 {
         assert_eq!(gateway.get("/app").await.status(), 200);
     }
-    gateway.reload(&settings.replace("retry", "retry")).await;
+    gateway
+        .reload(&format!(
+            "{settings}[limits.another]\nrequests = 1\nwindow_seconds = 1\n"
+        ))
+        .await;
     assert_eq!(gateway.get("/app").await.status(), 200);
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
@@ -328,7 +332,6 @@ async fn handshakes_of_websockets_are_asked_about() {
             tokio::spawn(async move {
                 use futures_util::{SinkExt as _, StreamExt as _};
                 let mut user = String::new();
-                #[expect(clippy::result_large_err, reason = "the type is of the library")]
                 let note =
                     |request: &tokio_tungstenite::tungstenite::handshake::server::Request,
                      response| {

@@ -76,7 +76,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
         .map_or("", |value| value.to_str().unwrap())
 }
 
-/// Serves HTTP with `router`, and WebSockets for pages of its own host at one path.
+/// Serves HTTP with `router`, and each WebSocket for pages of its own host at one path.
 async fn with_sockets(router: Router, socket_path: &'static str) -> SocketAddr {
     let inner = serve(router).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -98,7 +98,6 @@ async fn with_sockets(router: Router, socket_path: &'static str) -> SocketAddr {
     address
 }
 
-#[expect(clippy::result_large_err, reason = "the type is of the library")]
 async fn answer_socket(stream: TcpStream) {
     type Request = tungstenite::handshake::server::Request;
     let mut user = String::new();

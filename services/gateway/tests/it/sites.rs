@@ -135,6 +135,10 @@ async fn directories_get_their_slash() {
     }
 }
 
+/// When the file was modified, and a second before.
+const AT: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
+const EARLY: &str = "Tue, 14 Nov 2023 22:13:19 GMT";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn conditions_and_ranges_are_those_of_the_standard() {
     let files = Files::new(&[("a.txt", "0123456789")]);
@@ -148,8 +152,6 @@ async fn conditions_and_ranges_are_those_of_the_standard() {
         site_route("large", "/large/*", ""),
     ];
     let gateway = Gateway::start(&settings.concat()).await;
-    const AT: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
-    const EARLY: &str = "Tue, 14 Nov 2023 22:13:19 GMT";
     for path in ["/small/a.txt", "/large/a.txt"] {
         // A file that has just been written has a weak validator.
         let etag = eventually("the validator is strong", || async {

@@ -220,7 +220,8 @@ async fn sites_and_an_api_share_a_host() {
     let sites: String = ["frequi", "console"]
         .map(|name| {
             let directory = files.path(name);
-            format!("[sites.{name}]\ndirectory = {directory:?}\nfallback = \"index.html\"\n")
+            let directory = directory.to_str().unwrap();
+            format!("[sites.{name}]\ndirectory = \"{directory}\"\nfallback = \"index.html\"\n")
         })
         .concat();
     let api = serve(

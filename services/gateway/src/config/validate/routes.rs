@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::model,
-    routing::{HostPattern, PathPattern, RequestDecompression, Route, RouteAction},
+    routing::{HostPattern, PathPattern, RequestDecompression, Route, RouteAction, Split},
 };
 
 /// Bodies pass through, so this only keeps sums of sizes within their type: one tebibyte.
@@ -75,14 +75,11 @@ fn check_route(
     let action = actions::check(&key, route, references, checker);
     let split = split::check(&key, route, references, checker);
     let parts = split.as_ref().and_then(Option::as_ref);
-    let is_general = actions::is_general(action, parts, references);
-    check_upgrade(&key, route, is_general, checker);
-    actions::check_grpc_web(&key, route, (action, parts), references, checker);
+    let is_general = check_upstreams(&key, route, (action, parts), references, checker);
     let access = access::check(&key, route, references.access, checker);
     let forward_auth = forward_auth::check(&key, route, checker);
     let limits = check_limits(&key, route, references, checker);
     let compression = compression::check(&key, route, checker);
-    validation::check_route(&key, route, references, checker);
     let paths = check_paths(&key, route, checker);
     let hosts = check_list(&key, "hosts", &route.hosts, HostPattern::parse, checker);
     let methods = check_list(&key, "methods", &route.methods, parse_method, checker);
@@ -90,7 +87,6 @@ fn check_route(
     let redirect = actions::check_redirect(&key, route, known_paths, checker);
     let redirect_status = actions::check_redirect_status(&key, route, checker);
     let respond = actions::check_response(&key, route, checker);
-    let site = sites::check_route(&key, route, references, checker);
     let lookup = lookups::check_route(&key, route, known_paths, &references.lookups, checker);
     let mirror = mirror::check(&key, route, references, checker);
     let rewrite = actions::check_rewrite(&key, route, known_paths, checker);
@@ -118,7 +114,7 @@ fn check_route(
         redirect: redirect?,
         redirect_status: redirect_status?,
         respond: respond?,
-        site,
+        site: sites::check_route(&key, route, references, checker),
         lifecycle: lifecycle?,
         forward_auth: forward_auth?.map(Arc::new),
         auth: route.auth,
@@ -143,6 +139,21 @@ fn check_route(
         retry_on: route.retry_on,
         request_timeout: unless_zero(bounds.request_timeout_seconds),
     })
+}
+
+/// What the upstreams of the route have to be able to do. True: they need the general path.
+fn check_upstreams(
+    key: &str,
+    route: &model::Route,
+    (action, split): (Option<RouteAction>, Option<&Split>),
+    references: &References<'_>,
+    checker: &mut Checker,
+) -> bool {
+    let is_general = actions::is_general(action, split, references);
+    check_upgrade(key, route, is_general, checker);
+    actions::check_grpc_web(key, route, (action, split), references, checker);
+    validation::check_route(key, route, references, checker);
+    is_general
 }
 
 fn check_upgrade(key: &str, route: &model::Route, is_general: bool, checker: &mut Checker) {

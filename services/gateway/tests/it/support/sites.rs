@@ -40,7 +40,8 @@ impl Files {
 
     pub(crate) fn site(&self, name: &str, more: &str) -> String {
         let directory = self.path("site");
-        format!("[sites.{name}]\ndirectory = {directory:?}\n{more}\n")
+        let directory = directory.to_str().unwrap();
+        format!("[sites.{name}]\ndirectory = \"{directory}\"\n{more}\n")
     }
 }
 

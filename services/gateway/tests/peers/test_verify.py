@@ -39,6 +39,7 @@ required_claims = {{ role = "admin" }}
 
 NGINX = """
 daemon off;
+master_process off;
 pid {directory}/nginx.pid;
 error_log stderr;
 events {{}}

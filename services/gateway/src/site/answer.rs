@@ -10,10 +10,12 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::sync::Semaphore;
 
 use super::{
-    Asked, SiteError, Target,
-    entry::{self, OpenResult, Variant},
-    look,
+    asked::Asked,
+    directory::{OpenResult, open_file},
+    entry::{Entry, Variant},
+    look::{SiteError, look},
     precompressed::Chosen,
+    release::Release,
     validators,
 };
 use crate::{
@@ -27,6 +29,14 @@ const MAX_OPEN_FILES: usize = 1024;
 
 static OPEN_FILES: LazyLock<Arc<Semaphore>> =
     LazyLock::new(|| Arc::new(Semaphore::new(MAX_OPEN_FILES)));
+
+/// A file to answer with, and the status.
+pub(super) struct Target {
+    pub(super) release: Arc<Release>,
+    pub(super) entry: Arc<Entry>,
+    /// Of the response: 200, or 404 with a page for that.
+    pub(super) is_missing: bool,
+}
 
 /// A response but for its body.
 struct Head {
@@ -88,8 +98,8 @@ pub(super) async fn answer(target: &Target, asked: &Asked<'_>) -> Result<Option<
     };
     let permit = Arc::clone(&OPEN_FILES).try_acquire_owned();
     let permit = permit.map_err(|_| SiteError::TooManyOpen)?;
-    let (release, name) = (Arc::clone(&target.release), variant.name.clone());
-    let opened = look(move || entry::open_file(&release, &name)).await?;
+    let (directory, name) = (Arc::clone(&target.release.directory), variant.name.clone());
+    let opened = look(move || open_file(&directory, &name)).await?;
     let file = match opened.map_err(SiteError::File)? {
         OpenResult::File(file, stamp) if stamp == variant.stamp => file,
         _ => return Ok(None),

@@ -1,21 +1,21 @@
 //! What is known of a file: its validators, its precompressed siblings, its contents if it is small.
 
 use std::{
-    fs::{File, Metadata},
+    fs::File,
     io,
-    os::unix::fs::MetadataExt as _,
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use rustix::{buffer::spare_capacity, io::Errno};
+use rustix::buffer::spare_capacity;
 
 use super::{
-    TRIES, open,
-    precompressed::{self, CODINGS},
-    release::{Checked, Release},
+    checked::Checked,
+    directory::{Directory, OpenResult, Stamp, open_file},
+    look::TRIES,
     rules::{self, CacheRule},
+    siblings::{self, CODINGS},
     types, validators,
 };
 use crate::routing::Coding;
@@ -55,29 +55,6 @@ pub(super) struct Variant {
     pub(super) length: u64,
 }
 
-/// What changes with a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) device: u64,
-    pub(super) inode: u64,
-    pub(super) length: u64,
-    /// Seconds and nanoseconds.
-    pub(super) modified: (i64, i64),
-    pub(super) changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            length: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
 impl Entry {
     /// What it takes of the memory for contents. Compressed forms are smaller than the file, and taken for
     /// as much.
@@ -105,34 +82,34 @@ impl Entry {
 /// # Errors
 /// When the file system fails.
 pub(super) fn load(
-    release: &Release,
+    directory: &Directory,
     name: &str,
     known: Option<Arc<Entry>>,
 ) -> io::Result<Located> {
     for _ in 1..TRIES {
-        if let Some(found) = try_load(release, name, known.as_ref())? {
+        if let Some(found) = try_load(directory, name, known.as_ref())? {
             return Ok(found);
         }
     }
-    let found = try_load(release, name, known.as_ref())?;
+    let found = try_load(directory, name, known.as_ref())?;
     found.ok_or_else(|| io::Error::other("it changes all the time"))
 }
 
 /// `None`: the file has changed meanwhile.
 fn try_load(
-    release: &Release,
+    directory: &Directory,
     name: &str,
     known: Option<&Arc<Entry>>,
 ) -> io::Result<Option<Located>> {
-    let (file, stamp) = match open_file(release, name)? {
+    let (file, stamp) = match open_file(directory, name)? {
         OpenResult::File(file, stamp) => (file, stamp),
         OpenResult::Directory => return Ok(Some(Located::Directory)),
         OpenResult::Missing => return Ok(Some(Located::Missing)),
     };
     let mut siblings = Vec::new();
-    for (coding, name) in precompressed::siblings(name, &release.settings.precompressed) {
+    for (coding, name) in siblings::names(name, &directory.settings.precompressed) {
         // One that is older is of the file before.
-        if let OpenResult::File(file, sibling) = open_file(release, &name)?
+        if let OpenResult::File(file, sibling) = open_file(directory, &name)?
             && sibling.modified.0 >= stamp.modified.0
         {
             siblings.push((coding, name, file, sibling));
@@ -145,20 +122,20 @@ fn try_load(
         known.checked.touch();
         return Ok(Some(Located::File(Arc::clone(known))));
     }
-    let Some(plain) = Variant::read(release, name, &file, stamp)? else {
+    let Some(plain) = Variant::read(directory, name, &file, stamp)? else {
         return Ok(None);
     };
     let mut variants = Vec::with_capacity(siblings.len());
     for (coding, name, file, stamp) in siblings {
-        let Some(variant) = Variant::read(release, &name, &file, stamp)? else {
+        let Some(variant) = Variant::read(directory, &name, &file, stamp)? else {
             return Ok(None);
         };
         variants.push((coding, variant));
     }
     Ok(Some(Located::File(Arc::new(Entry {
         name: name.into(),
-        content_type: types::of(name, &release.settings.content_types),
-        cache: rules::of(name, &release.settings),
+        content_type: types::of(name, &directory.settings.content_types),
+        cache: rules::of(name, &directory.settings),
         plain,
         siblings: variants,
         encoded: [const { OnceLock::new() }; CODINGS],
@@ -166,63 +143,22 @@ fn try_load(
     }))))
 }
 
-pub(super) enum OpenResult {
-    File(File, Stamp),
-    Directory,
-    Missing,
-}
-
-/// # Errors
-/// When the file system fails. What may not be read, or is no file, is missing.
-pub(super) fn open_file(release: &Release, name: &str) -> io::Result<OpenResult> {
-    let opened = match open::beneath(&*release.root, name) {
-        Ok(opened) => File::from(opened),
-        Err(Errno::ACCESS) => {
-            warn_unreadable(release, name);
-            return Ok(OpenResult::Missing);
-        }
-        Err(
-            Errno::NOENT
-            | Errno::NOTDIR
-            | Errno::LOOP
-            | Errno::XDEV
-            | Errno::NAMETOOLONG
-            | Errno::NXIO
-            | Errno::AGAIN
-            | Errno::INVAL,
-        ) => return Ok(OpenResult::Missing),
-        Err(error) => return Err(error.into()),
-    };
-    let metadata = opened.metadata()?;
-    Ok(if metadata.is_file() {
-        let stamp = Stamp::of(&metadata);
-        OpenResult::File(opened, stamp)
-    } else if metadata.is_dir() {
-        OpenResult::Directory
-    } else {
-        OpenResult::Missing
-    })
-}
-
-/// Once per directory: the mistake is rarely about one file only.
-fn warn_unreadable(release: &Release, name: &str) {
-    if !release.has_warned.swap(true, Ordering::Relaxed) {
-        let site = &*release.settings.name;
-        tracing::warn!(target: "quartet", site, file = name, "the gateway may not read a file of a site");
-    }
-}
-
 impl Variant {
     /// `None`: the file has changed meanwhile.
-    fn read(release: &Release, name: &str, file: &File, stamp: Stamp) -> io::Result<Option<Self>> {
-        let is_small = stamp.length <= release.settings.max_cached_file_bytes;
+    fn read(
+        directory: &Directory,
+        name: &str,
+        file: &File,
+        stamp: Stamp,
+    ) -> io::Result<Option<Self>> {
+        let is_small = stamp.length <= directory.settings.max_cached_file_bytes;
         let contents = is_small.then(|| read_all(file, stamp.length)).transpose()?;
         if let Some(contents) = &contents
             && (contents.len() as u64 != stamp.length || Stamp::of(&file.metadata()?) != stamp)
         {
             return Ok(None);
         }
-        let now = release.clock.now().timestamp();
+        let now = directory.clock.now().timestamp();
         Ok(Some(Self {
             name: name.into(),
             stamp,

@@ -1,11 +1,13 @@
 //! Static sites: files of a directory, as a browser wants them.
 //!
 //! ```text
-//! resolve        which file a path means; what is hidden
+//! settings       `[sites.*]`; `asked`: a request
+//! names          what files may be called: nothing hidden; `resolve`: which file a path means
 //! release        the directory that is served now: all files change with it at once
-//! open           opens a file beneath it, and never one outside
+//! open           opens a file beneath a directory, and never one outside; `directory`: what it is
+//! look           waits for that; `checked`: when it was last done
 //! entry          what is known of a file, with its precompressed siblings, and small contents
-//! precompressed  which sibling a client gets
+//! siblings       files with its contents compressed; `precompressed`: which one a client gets
 //! validators     `ETag`, `Last-Modified`, and the conditions about them
 //! rules          what caches may keep, by the name of a file
 //! types          `Content-Type`
@@ -16,110 +18,36 @@
 //! files that were looked at a moment ago are answered at once.
 
 mod answer;
+mod asked;
+mod checked;
+mod directory;
 mod entry;
+mod look;
+mod names;
 mod open;
 mod precompressed;
 mod release;
 mod resolve;
 mod rules;
+mod settings;
+mod siblings;
 mod types;
 mod validators;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::PathBuf,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc};
 
-use http::{HeaderValue, Method};
-use quartet_common::clock::Clock;
-use quartet_common::problem::Problem;
-use tokio::sync::Semaphore;
+use quartet_common::{clock::Clock, problem::Problem};
 
-use crate::{error, reply::Reply, request::Headers, routing::Coding};
-use entry::{Entry, Located};
-pub(crate) use precompressed::Compressor;
+use crate::{error, reply::Reply};
+use answer::Target;
+pub(crate) use asked::{Asked, Compressor};
+use entry::Located;
+use look::{SiteError, TRIES};
+pub(crate) use names::is_served;
 use release::{Current, Release};
-pub(crate) use resolve::is_served;
 use resolve::{PathKind, Place};
 use rules::CacheRule;
-pub(crate) use rules::PathRule;
-
-/// Looks into the file system that are under way at once, of all sites. Others wait.
-const MAX_LOOKS: usize = 64;
-/// How long one of them may wait for its turn.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a file is looked at again that changes at the very moment.
-const TRIES: usize = 3;
-
-static LOOKS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_LOOKS)));
-
-/// `[sites.*]`, valid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SiteSettings {
-    pub(crate) name: Arc<str>,
-    pub(crate) directory: PathBuf,
-    /// The file of a path that ends with a slash.
-    pub(crate) index: Box<str>,
-    /// For navigations to paths without a file. `None`: 404.
-    pub(crate) fallback: Option<Box<str>>,
-    /// The page with status 404.
-    pub(crate) not_found: Option<Box<str>>,
-    /// `/about` is `about.html`.
-    pub(crate) clean_urls: bool,
-    /// Of siblings, the preferred one first, where the client has no preference.
-    pub(crate) precompressed: Vec<Coding>,
-    pub(crate) immutable_names: bool,
-    pub(crate) immutable_paths: Vec<PathRule>,
-    /// Of files that are neither immutable nor pages; 0: they are revalidated.
-    pub(crate) max_age_seconds: u64,
-    pub(crate) check_interval: Duration,
-    /// How long immutable files of the directory before are served.
-    pub(crate) keep_previous: Duration,
-    pub(crate) max_cache_bytes: u64,
-    pub(crate) max_cached_file_bytes: u64,
-    /// By the extension in lower case.
-    pub(crate) content_types: BTreeMap<Box<str>, HeaderValue>,
-}
-
-/// What is asked of a site.
-#[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
-    pub(crate) method: &'a Method,
-    /// Of the request, in its one spelling.
-    pub(crate) path: &'a str,
-    /// What of it is behind the prefix of the route: empty, or with a slash at the beginning.
-    pub(crate) rest: &'a str,
-    /// With its question mark.
-    pub(crate) query: &'a str,
-    pub(crate) headers: &'a dyn Headers,
-    /// Shared caches must not keep the responses.
-    pub(crate) is_private: bool,
-    pub(crate) compressor: Option<Compressor<'a>>,
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SiteError {
-    #[error("the directory of the site cannot be opened: {0}")]
-    Directory(std::io::Error),
-    #[error("a file of the site cannot be read: {0}")]
-    File(std::io::Error),
-    #[error("the file system did not answer in time")]
-    Slow,
-    #[error("the file changes all the time")]
-    Changing,
-    #[error("too many files are open")]
-    TooManyOpen,
-}
-
-impl From<SiteError> for Problem {
-    fn from(error: SiteError) -> Self {
-        error::site_unavailable(error)
-    }
-}
+pub(crate) use settings::{PathRule, SiteSettings};
 
 /// One site of the configuration in force.
 pub(crate) struct Site {
@@ -131,14 +59,6 @@ impl fmt::Debug for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Site").field(&self.settings.name).finish()
     }
-}
-
-/// A file to answer with, and the status.
-struct Target {
-    release: Arc<Release>,
-    entry: Arc<Entry>,
-    /// Of the response: 200, or 404 with a page for that.
-    is_missing: bool,
 }
 
 /// What a look has found.
@@ -257,7 +177,7 @@ impl Site {
         place: &Place,
         asked: &Asked<'_>,
     ) -> Result<Looked, SiteError> {
-        if !resolve::is_navigation(asked) {
+        if !asked.is_navigation() {
             return Ok(Looked::Missing);
         }
         let fallback = self.settings.fallback.as_deref();
@@ -279,23 +199,4 @@ impl Site {
         }
         Ok(Looked::Missing)
     }
-}
-
-/// Runs what waits for the file system, once it is its turn.
-async fn look<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, SiteError> {
-    let looked = async {
-        let permit = Arc::clone(&LOOKS).acquire_owned().await;
-        let permit = permit.map_err(|_| SiteError::Slow)?;
-        let work = move || {
-            // Held until the file system has answered, though no request may wait for it any more.
-            let _permit = permit;
-            work()
-        };
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|_| SiteError::Slow)
-    };
-    let looked = tokio::time::timeout(LOOK_TIMEOUT, looked).await;
-    looked.unwrap_or(Err(SiteError::Slow))
 }

@@ -4,48 +4,20 @@
 use std::io;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header;
 
 use super::{
-    Asked,
+    asked::{Asked, Compressor},
     entry::{Entry, Variant},
+    siblings::place,
 };
-use crate::routing::{Coding, CompressionSettings, preferred};
-
-/// Codings that there are.
-pub(super) const CODINGS: usize = 3;
-
-/// Compresses for the route. What does that belongs to the policies.
-#[derive(Clone, Copy)]
-pub(crate) struct Compressor<'a> {
-    pub(crate) settings: &'a CompressionSettings,
-    /// Whether bodies of this type are compressed.
-    pub(crate) lists: fn(&CompressionSettings, &HeaderValue) -> bool,
-    pub(crate) encode: fn(Coding, u32, &[u8]) -> io::Result<Bytes>,
-}
+use crate::routing::{Coding, preferred};
 
 /// What a client gets.
 pub(super) enum Chosen<'e> {
     Variant(Option<Coding>, &'e Variant),
     /// It has to be made first.
     Unmade(Coding),
-}
-
-/// The names of siblings that a file may have.
-pub(super) fn siblings(name: &str, codings: &[Coding]) -> impl Iterator<Item = (Coding, String)> {
-    const SUFFIXES: [(Coding, &str); CODINGS] = [
-        (Coding::Brotli, ".br"),
-        (Coding::Zstd, ".zst"),
-        (Coding::Gzip, ".gz"),
-    ];
-    let is_one = SUFFIXES.iter().any(|(_, suffix)| name.ends_with(suffix));
-    let wanted = codings.iter().filter(move |_| !is_one);
-    wanted.filter_map(move |coding| {
-        let mut suffixes = SUFFIXES.iter();
-        let (_, suffix) = suffixes.find(|(known, _)| known == coding)?;
-        Some((*coding, format!("{name}{suffix}")))
-    })
 }
 
 impl Entry {
@@ -97,13 +69,5 @@ impl Entry {
             let encoded = encode(contents).ok()?;
             (encoded.len() < contents.len()).then(|| Variant::encoded(&self.plain, encoded))
         });
-    }
-}
-
-fn place(coding: Coding) -> usize {
-    match coding {
-        Coding::Zstd => 0,
-        Coding::Brotli => 1,
-        Coding::Gzip => 2,
     }
 }

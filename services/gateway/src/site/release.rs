@@ -6,14 +6,12 @@
 //! as in the middle of a swap by two renames, the last one is served.
 
 use std::{
-    fs::File,
     io,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use arc_swap::ArcSwapOption;
@@ -21,9 +19,11 @@ use quartet_common::clock::Clock;
 use tokio::sync::Mutex;
 
 use super::{
-    SiteError, SiteSettings,
+    checked::Checked,
+    directory::Directory,
     entry::{self, Entry, Located},
-    look, open,
+    look::{SiteError, look},
+    settings::SiteSettings,
 };
 
 /// What an entry takes beside its contents: validators, names, a place in the table.
@@ -41,53 +41,10 @@ pub(super) struct Current {
 
 /// One directory, and what is known of its files.
 pub(super) struct Release {
-    pub(super) root: Arc<OwnedFd>,
-    /// Device and inode. While the directory is open, no other one has them.
-    id: (u64, u64),
-    pub(super) settings: Arc<SiteSettings>,
-    pub(super) clock: Clock,
+    pub(super) directory: Arc<Directory>,
     files: moka::sync::Cache<Box<str>, Arc<Entry>>,
     /// The one before, until then.
     previous: Option<(Arc<Self>, Instant)>,
-    /// A file that may not be read was logged.
-    pub(super) has_warned: AtomicBool,
-}
-
-/// When something was last compared with the file system.
-#[derive(Debug)]
-pub(super) struct Checked {
-    start: Instant,
-    /// Milliseconds after that, and one.
-    at: AtomicU64,
-}
-
-impl Checked {
-    fn never() -> Self {
-        Self {
-            start: Instant::now(),
-            at: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn now() -> Self {
-        let checked = Self::never();
-        checked.touch();
-        checked
-    }
-
-    pub(super) fn touch(&self) {
-        self.at.store(self.elapsed_ms() + 1, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_within(&self, interval: Duration) -> bool {
-        let at = self.at.load(Ordering::Relaxed);
-        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        at > 0 && (self.elapsed_ms() + 1).saturating_sub(at) < interval
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
-    }
 }
 
 impl Current {
@@ -127,27 +84,23 @@ impl Current {
     }
 
     async fn check(&self) -> Result<Arc<Release>, SiteError> {
-        let settings = Arc::clone(&self.settings);
-        let opened = look(move || {
-            let root = File::from(open::directory(&settings.directory)?);
-            let known = root.metadata()?;
-            io::Result::Ok((OwnedFd::from(root), (known.dev(), known.ino())))
-        });
+        let (settings, clock) = (Arc::clone(&self.settings), self.clock.clone());
+        let opened = look(move || Directory::open(&settings, &clock)).await?;
         let known = self.release.load_full();
-        let (root, id) = match (opened.await?, known.as_ref()) {
-            (Ok(opened), _) => opened,
-            (Err(error), known) => {
+        let directory = match opened {
+            Ok(directory) => directory,
+            Err(error) => {
                 self.warn_away(&error);
-                let known = known.cloned().ok_or(SiteError::Directory(error))?;
+                let known = known.ok_or(SiteError::Directory(error))?;
                 self.checked.touch();
                 return Ok(known);
             }
         };
         self.is_away.store(false, Ordering::Relaxed);
         let release = match known {
-            Some(known) if known.id == id => known,
+            Some(known) if known.directory.id == directory.id => known,
             before => {
-                let release = Arc::new(self.release_of(root, id, before));
+                let release = Arc::new(self.release_of(directory, before));
                 self.release.store(Some(Arc::clone(&release)));
                 release
             }
@@ -156,15 +109,19 @@ impl Current {
         Ok(release)
     }
 
-    fn release_of(&self, root: OwnedFd, id: (u64, u64), before: Option<Arc<Release>>) -> Release {
+    fn release_of(&self, directory: Directory, before: Option<Arc<Release>>) -> Release {
         let site = &*self.settings.name;
         if before.is_some() {
             tracing::info!(target: "quartet", site, "another directory is served");
         }
         let until = Instant::now() + self.settings.keep_previous;
         let previous = before.filter(|_| !self.settings.keep_previous.is_zero());
-        let previous = previous.map(|previous| (Arc::new(previous.without_previous()), until));
-        Release::new(Arc::new(root), id, &self.settings, &self.clock, previous)
+        // Without memory of its files.
+        let previous = previous.map(|previous| {
+            let directory = Arc::clone(&previous.directory);
+            (Arc::new(Release::new(directory, None)), until)
+        });
+        Release::new(Arc::new(directory), previous)
     }
 
     fn warn_away(&self, error: &io::Error) {
@@ -176,35 +133,20 @@ impl Current {
 }
 
 impl Release {
-    fn new(
-        root: Arc<OwnedFd>,
-        id: (u64, u64),
-        settings: &Arc<SiteSettings>,
-        clock: &Clock,
-        previous: Option<(Arc<Self>, Instant)>,
-    ) -> Self {
+    fn new(directory: Arc<Directory>, previous: Option<(Arc<Self>, Instant)>) -> Self {
         let weigh = |name: &Box<str>, entry: &Arc<Entry>| {
             let size = OVERHEAD_BYTES + name.len() + entry.size_bytes();
             u32::try_from(size).unwrap_or(u32::MAX)
         };
+        let files = moka::sync::Cache::builder()
+            .weigher(weigh)
+            .max_capacity(directory.settings.max_cache_bytes)
+            .build();
         Self {
-            root,
-            id,
-            settings: Arc::clone(settings),
-            clock: clock.clone(),
-            files: moka::sync::Cache::builder()
-                .weigher(weigh)
-                .max_capacity(settings.max_cache_bytes)
-                .build(),
+            directory,
+            files,
             previous,
-            has_warned: AtomicBool::new(false),
         }
-    }
-
-    /// The same directory, without memory of its files.
-    fn without_previous(&self) -> Self {
-        let root = Arc::clone(&self.root);
-        Self::new(root, self.id, &self.settings, &self.clock, None)
     }
 
     /// The one that was served before, if its files are still to be found.
@@ -216,20 +158,26 @@ impl Release {
     /// A file that was looked at a moment ago.
     pub(super) fn fresh(&self, name: &str) -> Option<Arc<Entry>> {
         let entry = self.files.get(name);
-        entry.filter(|entry| entry.checked.is_within(self.settings.check_interval))
+        entry.filter(|entry| {
+            entry
+                .checked
+                .is_within(self.directory.settings.check_interval)
+        })
     }
 
     /// # Errors
     /// When the file system cannot say.
-    pub(super) async fn find(self: &Arc<Self>, name: &str) -> Result<Located, SiteError> {
+    pub(super) async fn find(&self, name: &str) -> Result<Located, SiteError> {
         let known = self.files.get(name);
         if let Some(entry) = &known
-            && entry.checked.is_within(self.settings.check_interval)
+            && entry
+                .checked
+                .is_within(self.directory.settings.check_interval)
         {
             return Ok(Located::File(Arc::clone(entry)));
         }
-        let (release, wanted) = (Arc::clone(self), name.to_owned());
-        let found = look(move || entry::load(&release, &wanted, known)).await?;
+        let (directory, wanted) = (Arc::clone(&self.directory), name.to_owned());
+        let found = look(move || entry::load(&directory, &wanted, known)).await?;
         let found = found.map_err(SiteError::File)?;
         match &found {
             Located::File(entry) => self.files.insert(name.into(), Arc::clone(entry)),

@@ -3,15 +3,13 @@
 //! Paths come in their one spelling (`request::path`): without `.`, `..`, `//`, backslashes and control
 //! characters. The names made of them are checked again here, since what is decoded is new text.
 
-use http::{Method, header};
+use http::Method;
 use percent_encoding::percent_decode_str;
 use quartet_common::problem::Problem;
 
-use super::{Asked, answer};
+use super::{answer, asked::Asked, names::is_served};
 use crate::{error, reply::Reply};
 
-/// The only name with a dot at its beginning that is served, at the top (RFC 8615).
-const WELL_KNOWN: &str = ".well-known";
 /// Missing ones are never pages of an application, whatever asks for them.
 const ASSETS: [&str; 38] = [
     "avif",
@@ -111,34 +109,6 @@ fn of_path(path: &str) -> Place {
     }
 }
 
-/// Whether a file may have this name: no part is empty, `.` or `..`, or hidden.
-pub(crate) fn is_served(name: &str) -> bool {
-    let mut parts = name.split('/').enumerate();
-    parts.all(|(at, part)| {
-        let hidden = part.starts_with('.') && !(at == 0 && part == WELL_KNOWN);
-        !part.is_empty() && !hidden && !part.contains(['\0', '\\'])
-    })
-}
-
-/// Whether a person opens this path, rather than a page that loads a part of itself. Browsers say so;
-/// of others, `Accept` names HTML.
-pub(super) fn is_navigation(asked: &Asked<'_>) -> bool {
-    static MODE: http::HeaderName = http::HeaderName::from_static("sec-fetch-mode");
-    if let Some(mode) = asked.headers.first(&MODE) {
-        return mode.eq_ignore_ascii_case(b"navigate");
-    }
-    let mut accepted = asked
-        .headers
-        .all(header::ACCEPT)
-        .flat_map(|value| value.split(|&byte| byte == b','));
-    accepted.any(|item| {
-        let essence = item.split(|&byte| byte == b';').next().unwrap_or_default();
-        let essence = essence.trim_ascii();
-        essence.eq_ignore_ascii_case(b"text/html")
-            || essence.eq_ignore_ascii_case(b"application/xhtml+xml")
-    })
-}
-
 impl Place {
     pub(super) fn join(&self, file: &str) -> String {
         if self.name.is_empty() {
@@ -163,14 +133,10 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        fuzz,
-        request::{header_map, path},
-    };
+    use crate::{fuzz, request::path, site::names::WELL_KNOWN};
 
     #[test]
     fn paths_mean_files() {
@@ -203,39 +169,6 @@ mod tests {
         ] {
             let place = of_path(path);
             assert_eq!((place.name, place.wanted), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn only_people_get_the_page_of_another_path() {
-        let method = Method::GET;
-        for (fields, expected) in [
-            (&[("sec-fetch-mode", "navigate")][..], true),
-            (
-                &[("sec-fetch-mode", "cors"), ("accept", "text/html")],
-                false,
-            ),
-            (&[("sec-fetch-mode", "no-cors")], false),
-            (
-                &[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")],
-                true,
-            ),
-            (&[("accept", "application/json, text/HTML;q=0.9")], true),
-            (&[("accept", "*/*")], false),
-            (&[("accept", "application/json, text/plain, */*")], false),
-            (&[], false),
-        ] {
-            let headers: HeaderMap = header_map(fields);
-            let asked = Asked {
-                method: &method,
-                path: "/",
-                rest: "/",
-                query: "",
-                headers: &headers,
-                is_private: false,
-                compressor: None,
-            };
-            assert_eq!(is_navigation(&asked), expected, "{fields:?}");
         }
     }
 

@@ -10,7 +10,7 @@
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
-use super::entry::Stamp;
+use super::directory::Stamp;
 use crate::{cache::date, request::Headers};
 
 const HASH_BYTES: usize = 16;

@@ -105,7 +105,7 @@ fn protected(name: &str, path: &str, auth: impl std::fmt::Display, more: &str) -
     let settings = format!(
         "forward_auth = {{ url = \"http://{auth}/verify?rd=1\", \
          copy_response_headers = [\"Remote-User\", \"Remote-Groups\", \"X-Tenant\", \"X-Absent\"], \
-         copy_client_headers = [\"Set-Cookie\"], {more} }}\nupgrade = true\n"
+         copy_client_headers = [\"Set-Cookie\"]{more} }}\nupgrade = true\n"
     );
     route(name, path, &settings)
 }
@@ -122,7 +122,7 @@ async fn what_the_service_lets_pass_is_forwarded_with_its_headers() {
     let auth = decider.serve().await;
     let settings = [
         upstream(&[serve(echo()).await]),
-        protected("app", "/app/*", auth, "timeout_ms = 5000"),
+        protected("app", "/app/*", auth, ", timeout_ms = 5000"),
         route("open", "/open", ""),
     ];
     let gateway = Gateway::start(&settings.concat()).await;
@@ -207,7 +207,7 @@ async fn refusals_reach_the_client_and_faults_are_closed() {
     let settings = [
         upstream(&[serve(app).await]),
         protected("app", "/app/*", auth, ""),
-        protected("held", "/held/*", auth, "timeout_ms = 100"),
+        protected("held", "/held/*", auth, ", timeout_ms = 100"),
         protected("gone", "/gone", free_address(), ""),
         protected("garbage", "/garbage", garbage, ""),
         protected("name", "/name", "no-such-host.invalid", ""),
@@ -261,7 +261,7 @@ async fn questions_are_bounded() {
             "held",
             "/held",
             auth,
-            "timeout_ms = 10000, max_in_flight = 2",
+            ", timeout_ms = 10000, max_in_flight = 2",
         ),
     ];
     let gateway = Arc::new(Gateway::start(&settings.concat()).await);
@@ -513,7 +513,8 @@ async fn one_gateway_asks_another() {
     let get = client().get(gateway.url("/app")).header("cookie", &cookie);
     assert_eq!(get.send().await.unwrap().status(), 200);
     let bare = exchange(gateway.public, b"GET /app HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    bare.problem(401, "unauthenticated");
+    assert_eq!(bare.status, 401, "{bare:?}");
+    assert!(bare.head.contains("www-authenticate: bearer"));
     let all = join_all((0..20).map(|_| gateway.get("/app"))).await;
     assert!(all.iter().all(|response| response.status() == 401));
 }

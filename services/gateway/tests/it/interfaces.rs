@@ -78,7 +78,13 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
 
 /// Serves HTTP with `router`, and each WebSocket for pages of its own host at one path.
 async fn with_sockets(router: Router, socket_path: &'static str) -> SocketAddr {
-    let inner = serve(router).await;
+    // Each request opens a connection, whose first bytes say which of the two it is for.
+    let close = async |mut response: Response| {
+        let value = http::HeaderValue::from_static("close");
+        response.headers_mut().insert("connection", value);
+        response
+    };
+    let inner = serve(router.layer(axum::middleware::map_response(close))).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

@@ -64,6 +64,7 @@ async fn a_swap_of_the_directory_changes_all_files_at_once() {
     // In the middle of a swap by two renames there is none.
     fs::rename(files.path("site"), files.path("away")).unwrap();
     eventually("the gateway has seen it", || async {
+        let _ = get(&gateway, "/", &[]).await;
         let seen = |line: &serde_json::Value| line["msg"].to_string().contains("cannot be opened");
         gateway.lines().iter().any(seen).then_some(())
     })

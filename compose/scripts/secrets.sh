@@ -34,10 +34,10 @@ for name in core media links; do
   put "$name-owner/database_url" "postgres://quartet_${name}_owner:$(cat "postgres/$name-owner")@postgres:5432/quartet"
 done
 create core/master_key "$(random 32)"
-# Signs events: the same for the service that publishes and those that receive. Hexadecimal digits
-# are base64, too.
+# Signs events, and what the gateway asks core: the same for the service that publishes and those that
+# receive. Hexadecimal digits are base64, too.
 create postgres/events_secret "whsec_$(random 32)"
-for name in core media links; do put "$name/events_secret" "$(cat postgres/events_secret)"; done
+for name in core media links gateway; do put "$name/events_secret" "$(cat postgres/events_secret)"; done
 
 # The key of the object store: given for an external store, otherwise created.
 [ -n "$QUARTET_S3_ACCESS_KEY" ] && [ -z "$QUARTET_S3_SECRET_KEY" ] && fail "QUARTET_S3_ACCESS_KEY is set and QUARTET_S3_SECRET_KEY is not"
@@ -65,10 +65,9 @@ if [ -d valkey ]; then
   put valkey/valkey.conf "requirepass $(cat valkey/password)"
   put gateway/valkey_password "$(cat valkey/password)"
   own "$service:$service" valkey
-  own "$service:$service" gateway
 fi
 
-for name in core media links core-owner media-owner links-owner store; do own "$service:$service" "$name"; done
+for name in core media links core-owner media-owner links-owner gateway store; do own "$service:$service" "$name"; done
 own postgres:postgres postgres
 cd /data
 chown postgres:postgres postgres

@@ -110,7 +110,14 @@ async fn rows_of_other_users_return_404() {
     let eve = User::sign_up(&stack.client()).await;
     let asset = files::upload(&ada.client, "private").await;
     let pending = text(&files::presign(&ada.client, "private").await, "/asset/id");
+    let key = json!({ "name": "test", "scopes": ["media:read"] });
+    let key = ada
+        .client
+        .post("/v1/core/api-keys", &key)
+        .await
+        .json_of(201);
     let ids = BTreeMap::from([
+        (("core", "api_key_id"), text(&key, "/api_key/id")),
         (("core", "session_id"), ada.session_id()),
         (("media", "asset_id"), text(&asset, "/id")),
     ]);
@@ -123,6 +130,7 @@ async fn rows_of_other_users_return_404() {
         let id_of = |name: &str| {
             // Documents may call the one parameter of a path just `id`.
             let name = match (name, spec::service_of(operation)) {
+                ("id", "core") if operation.id.contains("api_key") => "api_key_id",
                 ("id", "core") => "session_id",
                 ("id", "media") => "asset_id",
                 (name, _) => name,

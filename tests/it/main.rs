@@ -7,6 +7,7 @@
 mod harness;
 
 mod access;
+mod api_keys;
 mod client;
 mod command_line;
 mod compose;

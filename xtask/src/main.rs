@@ -3,6 +3,7 @@
 mod affected;
 mod api_diff;
 mod bench;
+mod ca;
 mod cargo;
 mod check;
 mod compose;
@@ -61,6 +62,8 @@ enum Command {
     Live(live::Args),
     /// Build container images: small, static, with one program each
     Image(image::Args),
+    /// Make a certificate authority for development, and certificates by it for each service
+    Ca(ca::Args),
     /// Compare the published interfaces with the last release
     ApiDiff(api_diff::Args),
     /// List the services that a change touches
@@ -92,6 +95,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Ca(args) => ca::run(&args),
         Command::ApiDiff(args) => api_diff::run(&args),
         Command::Affected(args) => affected::run(&args),
         Command::Contract(args) => contract::run(&args),

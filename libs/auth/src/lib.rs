@@ -6,6 +6,7 @@
 mod actor;
 mod extract;
 pub mod jwt;
+pub mod opaque;
 pub mod signature;
 
 pub use actor::{Actor, Assurance, Forbidden, Permission, TokenKind};

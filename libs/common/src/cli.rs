@@ -18,7 +18,8 @@ use signal_hook::{consts::SIGHUP, flag};
 
 use crate::causes::causes;
 
-const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+/// For the whole of a health check.
+pub const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The rest of a longer response is not read.
 const HEALTHCHECK_RESPONSE_BYTES: usize = 8192;
 
@@ -76,12 +77,7 @@ pub fn was_hung_up() -> bool {
 /// When the response is not 200 within three seconds. The message contains the response.
 pub fn healthcheck(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
     use anyhow::Context as _;
-    let host: IpAddr = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let address = SocketAddr::new(host, listen.port());
+    let address = loopback(listen);
     let response = ask(address, path, HEALTHCHECK_TIMEOUT)
         .with_context(|| format!("{address} does not respond"))?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
@@ -91,6 +87,16 @@ pub fn healthcheck(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
         "{address}{path} returned `{status}` {body}"
     );
     Ok(())
+}
+
+/// The address under which a process on this machine reaches a listener.
+pub fn loopback(listen: SocketAddr) -> SocketAddr {
+    let host: IpAddr = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(host, listen.port())
 }
 
 /// The whole response, up to a bound, within a limit of time.

@@ -57,6 +57,9 @@ pub async fn serve(
         shutdown_grace_seconds: 5,
         max_connections: 10_000,
         trusted_proxies: Vec::new(),
+        tls_certificate: None,
+        tls_key: None,
+        tls_client_ca: None,
     };
     quartet_http::serve::serve(listener, router, &settings, &Readiness::new(), shutdown).await
 }

@@ -12,3 +12,4 @@ pub mod health;
 pub mod layers;
 mod members;
 pub mod serve;
+pub mod tls;

@@ -14,12 +14,16 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::{
+    FutureExt,
+    future::{Either, ready},
+};
 use http::{Extensions, HeaderValue, Request, StatusCode, header};
 // Not the builder of hyper-util: it links an HTTP/2 server, too.
 use hyper::{body::Incoming, server::conn::http1::Builder, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use quartet_common::config::Server;
+use quartet_common::{config::Server, problem::Problem, request_id};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -27,7 +31,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{front::App, health::Readiness, layers::Peer};
+use crate::{
+    front::App,
+    health::Readiness,
+    layers::{Peer, render_problem},
+};
 
 /// A longer request head gets 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -44,6 +52,11 @@ pub trait Transport: Clone + Send + Sync + 'static {
         &self,
         stream: TcpStream,
     ) -> impl Future<Output = io::Result<(Self::Stream, Extensions)>> + Send;
+
+    /// Why a request on a connection with these extensions is not served. `None`: it is.
+    fn refuse(&self, _path: &str, _extensions: &Extensions) -> Option<Problem> {
+        None
+    }
 }
 
 /// Nothing.
@@ -177,12 +190,16 @@ impl<T: Transport> Connections<T> {
             return;
         };
         let (protocol, closing) = (self.protocol, self.closing);
-        let (app, readiness) = (self.app, self.readiness);
+        let (app, readiness, transport) = (self.app, self.readiness, self.transport);
         let service = service_fn(move |mut request: Request<Incoming>| {
+            let refusal = transport.refuse(request.uri().path(), &extensions);
             if !extensions.is_empty() {
                 request.extensions_mut().extend(extensions.clone());
             }
-            let answer = app.call(request, peer);
+            let answer = match refusal {
+                Some(problem) => Either::Left(ready(refused(&request, problem))),
+                None => Either::Right(app.call(request, peer)),
+            };
             let readiness = Arc::clone(&readiness);
             async move {
                 let mut response = answer.await;
@@ -208,6 +225,15 @@ impl<T: Transport> Connections<T> {
             }
         }
     }
+}
+
+/// The response to a request that the transport has refused.
+fn refused<B>(request: &Request<B>, problem: Problem) -> Response {
+    let id = request.headers().get(&request_id::HEADER);
+    let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let mut response = problem.into_response();
+    render_problem(&mut response, id, request.uri().path(), request.method());
+    response
 }
 
 /// Canceled when the process receives SIGTERM or SIGINT.

@@ -11,6 +11,7 @@ use quartet_http::{
     front::App,
     health::{self, Readiness},
     layers::{Stack, standard},
+    tls::ServiceTls,
 };
 use quartet_telemetry::metrics::Metrics;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -54,6 +55,7 @@ impl Base {
             verifier: S::verifier(config, &clock)?,
             metrics: Metrics::new(S::NAME),
             server: Arc::new(sections.server.clone()),
+            tls: ServiceTls::open(sections.server)?,
             detached: TaskTracker::new(),
             clock,
             shutdown,

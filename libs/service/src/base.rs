@@ -8,6 +8,7 @@ use quartet_common::{
     config::{Server, Worker},
 };
 use quartet_db::{Databases, Reads};
+use quartet_http::tls::ServiceTls;
 use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -30,6 +31,8 @@ pub struct Base {
     pub verifier: JwtVerifier,
     pub metrics: Metrics,
     pub server: Arc<Server>,
+    /// `None`: the service serves plain HTTP.
+    pub tls: Option<ServiceTls>,
     /// For the queue of durable jobs.
     pub queue_db: PgPool,
     pub worker: Worker,

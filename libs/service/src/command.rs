@@ -1,11 +1,11 @@
 //! The command line of the axum services.
 
-use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quartet_common::{
-    cli::{OpenapiVersion, catch_hangup, exit, healthcheck, print},
+    cli::{HEALTHCHECK_TIMEOUT, OpenapiVersion, catch_hangup, exit, healthcheck, loopback, print},
     clock::Clock,
     config::{
         self, COMMON_DEFAULTS, ConfigError, Database, LoadedConfig, Settings as Values, Sources,
@@ -172,10 +172,37 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
         Command::Healthcheck { ready } => {
             let path = if ready { "/ready" } else { "/health" };
             let loaded = sections(&load)?;
-            healthcheck(loaded.config.sections().server.listen, path)
+            let server = loaded.config.sections().server;
+            if server.tls_certificate.is_some() {
+                return healthcheck_by_https(server.listen, path);
+            }
+            healthcheck(server.listen, path)
         }
         Command::Own(command) => S::run(command, move || Ok(load(check)?.config)),
     }
+}
+
+/// As [`healthcheck`]. The certificate is not for the address of this machine, and no one is between.
+fn healthcheck_by_https(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder()
+        .danger_accept_invalid_certs(true)
+        .no_proxy()
+        .timeout(HEALTHCHECK_TIMEOUT)
+        .build()?;
+    let url = format!("https://{}{path}", loopback(listen));
+    let status = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            client
+                .get(&url)
+                .send()
+                .await
+                .map(|response| response.status())
+        });
+    let status = status.with_context(|| format!("{url} does not respond"))?;
+    anyhow::ensure!(status == http::StatusCode::OK, "{url} returned {status}");
+    Ok(())
 }
 
 fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
@@ -212,10 +239,12 @@ fn serve<S: Service>(
         let base = Base::new::<S>(&config, Clock::system(), shutdown_signal())?;
         let (built, state) = watch::channel(None);
         let databases = base.databases.clone();
-        let filter = filter::<S>(reload.clone(), settings.clone(), databases.clone());
+        let reloaded = (databases.clone(), base.tls.is_some());
+        let filter = filter::<S>(reload.clone(), settings.clone(), reloaded);
         tokio::spawn(telemetry.level().reload_on_hangup(filter));
         let rotation = Rotation::<S> {
             databases,
+            tls: base.tls.clone(),
             settings,
             state,
         };
@@ -258,12 +287,12 @@ fn serve<S: Service>(
 fn filter<S: Service>(
     reload: impl Fn() -> Loading<S>,
     started: Values,
-    databases: Databases,
+    (databases, has_tls): (Databases, bool),
 ) -> impl Fn() -> Result<String, ConfigError> {
     move || {
         let now = reload()?;
         let mut changed = started.changed_keys(&now.settings);
-        changed.retain(|key| !is_reloaded::<S>(&databases, key));
+        changed.retain(|key| !is_reloaded::<S>(&databases, has_tls, key));
         if !changed.is_empty() {
             let settings = changed.join(", ");
             tracing::warn!(target: "quartet", settings, "changed settings take effect after a restart");

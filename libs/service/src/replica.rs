@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use quartet_db::STANDBY_CHECK;
-use quartet_http::{front::App, health::Readiness, serve::serve};
+use quartet_http::{front::App, health::Readiness, serve::serve_over, tls::ServiceTransport};
 use quartet_jobs::{Job, Runner};
 use quartet_worker::Worker;
 use tokio::{
@@ -151,7 +151,8 @@ impl<S: Service> Replica<S> {
         } = self;
         let app = wrap(base.app::<S>(state.clone(), readiness.clone()));
         let shutdown = base.shutdown.clone();
-        let served = serve(listener, app, &base.server, &readiness, shutdown);
+        let transport = ServiceTransport(base.tls.clone());
+        let served = serve_over(transport, listener, app, &base.server, &readiness, shutdown);
         let (served, until) = tokio::join!(served, deadline(&base));
         let until = until.max(Instant::now() + LAST_GRACE);
         base.detached.close();

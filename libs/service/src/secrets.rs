@@ -14,9 +14,10 @@ use quartet_common::config::{
     ConfigError, ConfigTexts, LoadedConfig, Settings as Values, Sources, Watch,
 };
 use quartet_db::{Databases, RotateFailure};
+use quartet_http::tls::ServiceTls;
 use tokio::sync::watch;
 
-use crate::service::Service;
+use crate::service::{Service, Settings as _};
 
 /// Time between two readings of the files.
 const CHECK: Duration = Duration::from_secs(1);
@@ -24,6 +25,8 @@ const CHECK: Duration = Duration::from_secs(1);
 /// What has to be done when a secret changes.
 pub(crate) struct Rotation<S: Service> {
     pub(crate) databases: Databases,
+    /// `None`: the service serves plain HTTP.
+    pub(crate) tls: Option<ServiceTls>,
     /// The settings in force.
     pub(crate) settings: Values,
     /// Of the service, once it has been built.
@@ -102,10 +105,16 @@ impl<S: Service> Rotation<S> {
             (key.as_str(), url)
         });
         self.databases.rotate(&urls.collect::<Vec<_>>()).await?;
+        let has_tls = self.tls.is_some();
+        if let Some(tls) = &self.tls
+            && changed.iter().any(|key| is_of_tls(key))
+        {
+            tls.replace(loaded.config.sections().server)?;
+        }
         let mut restart = Vec::new();
         let mut rotated = Vec::new();
         for key in changed {
-            if databases.contains(&key.as_str()) || S::ROTATED.contains(&key.as_str()) {
+            if is_rotated::<S>(&databases, has_tls, &key) {
                 rotated.push(key);
             } else if key != "telemetry.log" {
                 restart.push(key);
@@ -135,6 +144,14 @@ fn report(error: &RotateFailure, reported: &mut String) {
 }
 
 /// Whether a setting takes effect without a restart.
-pub(crate) fn is_reloaded<S: Service>(databases: &Databases, key: &str) -> bool {
-    key == "telemetry.log" || databases.keys().contains(&key) || S::ROTATED.contains(&key)
+pub(crate) fn is_reloaded<S: Service>(databases: &Databases, has_tls: bool, key: &str) -> bool {
+    key == "telemetry.log" || is_rotated::<S>(&databases.keys(), has_tls, key)
+}
+
+fn is_rotated<S: Service>(databases: &[&str], has_tls: bool, key: &str) -> bool {
+    databases.contains(&key) || S::ROTATED.contains(&key) || (has_tls && is_of_tls(key))
+}
+
+fn is_of_tls(key: &str) -> bool {
+    key.starts_with("server.tls_")
 }

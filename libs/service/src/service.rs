@@ -10,7 +10,7 @@ use quartet_common::{
     config::{ConfigError, Database, Jwt, Server, Telemetry, Worker, all},
     problem::{Kind, kinds::render_markdown},
 };
-use quartet_http::{front::Front, health::Readiness};
+use quartet_http::{front::Front, health::Readiness, tls::ServiceTls};
 use quartet_jobs::Runner;
 use quartet_worker::Tasks;
 use serde::de::DeserializeOwned;
@@ -172,6 +172,7 @@ impl Sections<'_> {
     pub(crate) fn check(self) -> Result<(), ConfigError> {
         all([
             self.server.check(),
+            ServiceTls::open(self.server).map(drop),
             self.database.check(),
             self.jwt.check(),
             self.worker.check(),

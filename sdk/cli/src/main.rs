@@ -5,6 +5,8 @@ mod arguments;
 mod assets;
 mod clicks;
 mod context;
+#[cfg(unix)]
+mod echo;
 mod failure;
 mod links;
 mod output;

@@ -4,12 +4,14 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use quartet_client::Secret;
 
+#[cfg(unix)]
+use crate::echo::EchoOff;
 use crate::failure::Failure;
 
 /// Reads a password from the terminal without echo, or from the first line of standard input.
 pub(crate) fn read() -> Result<Secret, Failure> {
     let typed = if io::stdin().is_terminal() {
-        rpassword::prompt_password("Password: ")
+        prompt("Password: ")
     } else {
         first_line()
     };
@@ -24,13 +26,20 @@ pub(crate) fn read() -> Result<Secret, Failure> {
 pub(crate) fn choose() -> Result<Secret, Failure> {
     let first = read()?;
     if io::stdin().is_terminal() {
-        let repeated = rpassword::prompt_password("Repeat password: ");
+        let repeated = prompt("Repeat password: ");
         let repeated = repeated.map_err(Failure::local("read the password"))?;
         if repeated != first.expose() {
             return Err(Failure::Usage("the two passwords differ".into()));
         }
     }
     Ok(first)
+}
+
+/// rpassword disables echo after it has written the prompt: what is pasted at the sight of it would be shown.
+fn prompt(text: &str) -> io::Result<String> {
+    #[cfg(unix)]
+    let _off = EchoOff::new()?;
+    rpassword::prompt_password(text)
 }
 
 /// The given email, or one that is prompted for.

@@ -32,6 +32,10 @@ pub(crate) enum Error {
     StaleLogin,
     #[error("the session does not exist or belongs to another user")]
     SessionNotFound,
+    #[error("the API key does not exist or belongs to another user")]
+    ApiKeyNotFound,
+    #[error("the user has {0} API keys already")]
+    TooManyApiKeys(i64),
     #[error("the account kept changing during the update")]
     Changed,
     #[error("a precondition failed")]
@@ -71,6 +75,10 @@ impl From<Error> for Problem {
             } => Self::new(&problems::TOO_MANY_ATTEMPTS).retry_after(retry_after_seconds),
             Error::Changed => Self::new(&problem::kinds::PRECONDITION_FAILED),
             Error::SessionNotFound => Self::not_found("session"),
+            Error::ApiKeyNotFound => Self::not_found("API key"),
+            Error::TooManyApiKeys(_) => {
+                Self::new(&problems::TOO_MANY_API_KEYS).detail(error.to_string())
+            }
             Error::Precondition(problem) => problem,
             Error::TooBusy => Self::unavailable(error),
             Error::Database(error) => quartet_db::problem(error),
@@ -97,7 +105,7 @@ fn unauthenticated(error: &Error) -> Problem {
     };
     let problem = Problem::unauthorized(kind).detail(error.to_string());
     if matches!(error, Error::MalformedRefreshToken) {
-        let rule = "must be `qrt_ref_` followed by 51 characters";
+        let rule = "must be `qrt_ref_` followed by 72 characters";
         return problem.field(FieldError::body("/refresh_token", "malformed", rule));
     }
     problem

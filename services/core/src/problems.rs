@@ -13,6 +13,10 @@ quartet_common::problem_kinds! {
         when: "The refresh token is malformed, unknown or already used, or its session has ended.",
         then: "Log in again.",
     }
+    pub TOO_MANY_API_KEYS = CONFLICT "too_many_api_keys" "Too many API keys" {
+        when: "The user has as many API keys as `api_keys.max_per_user` allows.",
+        then: "Revoke one that is no longer used.",
+    }
     pub TOO_MANY_ATTEMPTS = TOO_MANY_REQUESTS "too_many_attempts" "Too many failed attempts" {
         when: "Several attempts on one account, or from one client IP, have failed in a row.",
         then: "Wait for the time in `Retry-After`.",
@@ -26,7 +30,7 @@ quartet_common::problem_kinds! {
         then: "Ask the user for the current password and send it with the change.",
     }
     pub STALE_LOGIN = FORBIDDEN "stale_login" "Recent login required" {
-        when: "The session is too old to delete the account.",
+        when: "The session is too old to delete the account or to create an API key.",
         then: "Log in again, then retry with the new access token.",
     }
 }

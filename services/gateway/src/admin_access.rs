@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use quartet_common::config::ConfigError;
+use quartet_http::tls::ListenerIdentity;
 use rustls::{
-    RootCertStore, ServerConfig,
-    crypto::aws_lc_rs,
+    ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer},
-    server::WebPkiClientVerifier,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::{Choice, ConstantTimeEq as _};
@@ -76,27 +75,17 @@ impl AdminAccess {
 }
 
 fn server_config(settings: &AdminTls) -> anyhow::Result<ServerConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
     let certificate = |der: &Vec<u8>| CertificateDer::from(der.clone());
-    let verifier = if settings.client_authorities.is_empty() {
-        WebPkiClientVerifier::no_client_auth()
-    } else {
-        let mut authorities = RootCertStore::empty();
-        for authority in &settings.client_authorities {
-            authorities.add(certificate(authority))?;
-        }
-        // Probes have no certificate; whether a request needs one is decided when it is read.
-        let builder =
-            WebPkiClientVerifier::builder_with_provider(authorities.into(), Arc::clone(&provider));
-        builder.allow_unauthenticated().build()?
-    };
     let key = PrivateKeyDer::try_from(settings.identity.key.clone());
-    let key = key.map_err(|error| anyhow::anyhow!("the key cannot be used: {error}"))?;
-    let certificates = settings.identity.certificates.iter().map(certificate);
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates.collect(), key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    let certificates = settings.identity.certificates.iter();
+    let identity = ListenerIdentity {
+        certificates: certificates.map(certificate).collect(),
+        key: key.map_err(|error| anyhow::anyhow!("the key cannot be used: {error}"))?,
+        client_authorities: settings
+            .client_authorities
+            .iter()
+            .map(certificate)
+            .collect(),
+    };
+    Ok(identity.into_config()?)
 }

@@ -27,6 +27,10 @@ problem_kinds! {
         when: "This path is not open to the client IP.",
         then: "Use a network that the operator has allowed.",
     }
+    pub MISDIRECTED_REQUEST = MISDIRECTED_REQUEST "misdirected_request" "Another connection is needed" {
+        when: "The host asks for client certificates, and the connection was not opened for it: without TLS, or with the server name of another host.",
+        then: "Send the request on a new TLS connection with the name of its host, and a client certificate.",
+    }
     pub MAINTENANCE = SERVICE_UNAVAILABLE "maintenance" "Under maintenance" {
         when: "The path is closed for maintenance. The request had no effect.",
         then: "Retry after the time in `Retry-After`.",
@@ -159,6 +163,11 @@ pub(crate) fn origin_not_allowed() -> Problem {
 /// 403: the client IP is not in an allowed network.
 pub(crate) fn network_not_allowed() -> Problem {
     Problem::new(&NETWORK_NOT_ALLOWED)
+}
+
+/// 421: the host asks for client certificates, which this connection was not asked for.
+pub(crate) fn misdirected() -> Problem {
+    Problem::new(&MISDIRECTED_REQUEST)
 }
 
 /// 503 with `Retry-After`: the route is being worked on.

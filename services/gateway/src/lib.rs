@@ -6,6 +6,7 @@
 
 mod admin;
 mod admin_access;
+mod api_keys;
 mod background;
 mod cache;
 mod config;
@@ -26,16 +27,17 @@ mod reply;
 mod request;
 mod revocations;
 mod routing;
+mod signed;
 mod site;
 mod snapshot;
 mod state;
 mod status;
+mod tls;
 mod top;
 mod upstream;
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use quartet_common::openapi as documents;
 use quartet_common::{cli, clock::Clock};
 use quartet_telemetry::{self as telemetry, metrics::Metrics};
@@ -46,6 +48,7 @@ use metrics::GatewayMetrics;
 use policy::rate_limit::LocalCounter;
 use revocations::Revocations;
 use snapshot::{Snapshot, SnapshotContext};
+use tls::Certificates;
 
 pub use config::{DEFAULTS, load::Sources};
 pub use explain::ExplainedRequest;
@@ -95,6 +98,7 @@ fn build(sources: &Sources) -> anyhow::Result<Snapshot> {
         counter: &Arc::new(LocalCounter::new(1)),
         revocations: &Revocations::new(Clock::system()),
         metrics: &GatewayMetrics::new(Metrics::new("gateway")),
+        certificates: &Certificates::new(),
     };
     Ok(Snapshot::build(config, None, shared)?)
 }
@@ -154,7 +158,7 @@ fn choose_tls_provider() -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))
 }
 
-/// Checks the gateway on this machine: liveness on the public listener, else readiness.
+/// Checks the gateway on this machine: liveness on a listener without TLS, else readiness.
 ///
 /// # Errors
 /// When the response is not 200 within three seconds.
@@ -168,7 +172,11 @@ pub fn healthcheck(sources: &Sources, ready: bool) -> anyhow::Result<()> {
             None => cli::healthcheck(server.admin_listen, "/ready"),
         }
     } else {
-        let listen = server.address().context("there is no listener")?;
-        cli::healthcheck(listen, "/health")
+        // With TLS, the certificate would not be for this address.
+        match server.plain_address().or(server.probe_listen) {
+            Some(address) => cli::healthcheck(address, "/health"),
+            None if config.admin.tls.is_some() => top::ask_readiness(&config),
+            None => cli::healthcheck(server.admin_listen, "/health"),
+        }
     }
 }

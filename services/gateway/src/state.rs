@@ -18,7 +18,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, load::Sources, model::Listen, restart::restart_required},
+    config::{
+        Config,
+        load::Sources,
+        model::{AcceptedWith, Listen},
+        restart::restart_required,
+    },
     listener::Connections,
     metrics::GatewayMetrics,
     pages::{deep_health::DeepHealth, openapi::Documents},
@@ -28,6 +33,7 @@ use crate::{
     reloads::Reloads,
     revocations::Revocations,
     snapshot::{Snapshot, SnapshotContext},
+    tls::Certificates,
     upstream::Pool,
 };
 
@@ -52,6 +58,8 @@ pub(crate) struct State {
     pub(crate) metrics: GatewayMetrics,
     pub(crate) documents: Documents,
     pub(crate) deep_health: DeepHealth,
+    /// Of the public listeners.
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) connections: Arc<Connections>,
     /// Idle connections of the direct path.
     pub(crate) pool: Pool,
@@ -83,13 +91,16 @@ impl State {
         let server = &config.model.server;
         let listeners = server.listen.clone();
         let pool = Pool::new(server.worker_threads(), server.upstream_pool_size);
+        let certificates = Certificates::new();
         let shared = SnapshotContext {
             clock: &clock,
             counter: &counter,
             revocations: &revocations,
             metrics: &metrics,
+            certificates: &certificates,
         };
         let snapshot = Snapshot::build(config, None, shared)?;
+        certificates.set_files(|| snapshot.certificate_table());
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let (following, feed) = (Arc::clone(&snapshot), Arc::clone(&revocations));
         let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
@@ -98,6 +109,10 @@ impl State {
         let readiness = readiness(&snapshot, &pulse)
             .notice("revocations", move || following.load().feed_notices(&feed))
             .notice("jobs", move || monitor.notices());
+        let (certified, time) = (Arc::clone(&snapshot), clock.clone());
+        let readiness = readiness.notice("certificates", move || {
+            certified.load().certificate_notices(time.now())
+        });
         metrics.set_config_hash(None, &snapshot.load().config.hash);
         let reloads = Reloads::new(clock.now());
         let state = Arc::new(Self {
@@ -111,6 +126,7 @@ impl State {
             clock,
             documents: Documents::new(),
             deep_health: DeepHealth::new(),
+            certificates,
             connections: Connections::new(metrics.connections.clone()),
             refusals: Refusals::new(metrics.log_lines_skipped.clone()),
             pool,
@@ -145,10 +161,27 @@ impl State {
         own.unwrap_or(self.snapshot.load().config.model.server.http2)
     }
 
-    /// Whether connections of the listener with this local address begin with a PROXY header. The address
-    /// is not asked for unless some do.
-    pub(crate) fn expects_proxy_header(&self, local: impl FnOnce() -> Option<SocketAddr>) -> bool {
-        Listen::any_expects_proxy_header(&self.listeners, local)
+    /// Whether the listener with this local address offers HTTP/2 in TLS handshakes.
+    pub(crate) fn offers_http2(&self, local: Option<SocketAddr>) -> bool {
+        let own = local.and_then(|local| self.listeners.iter().find(|own| own.accepts(local)));
+        own.and_then(Listen::http2).unwrap_or(true)
+    }
+
+    /// What connections of the listener with this local address begin with. The address is not asked for
+    /// if all are alike.
+    pub(crate) fn accepted_with(&self, local: impl FnOnce() -> Option<SocketAddr>) -> AcceptedWith {
+        Listen::accepted_with(&self.listeners, local)
+    }
+
+    /// Whether the listener with this local address answers plain requests with redirects.
+    pub(crate) fn redirects_to_https(&self, local: impl FnOnce() -> Option<SocketAddr>) -> bool {
+        Listen::any_redirects_to_https(&self.listeners, local)
+    }
+
+    /// Lets handshakes use the certificates of the snapshot in force.
+    pub(crate) fn publish_certificates(&self) {
+        self.certificates
+            .set_files(|| self.snapshot.load().certificate_table());
     }
 
     /// Settings that differ from those the process was started with, and take effect after a restart.
@@ -169,6 +202,7 @@ impl State {
             counter: &self.counter,
             revocations: &self.revocations,
             metrics: &self.metrics,
+            certificates: &self.certificates,
         };
         let next = Snapshot::build(config, Some(&before), shared)?;
         let log = &next.config.model.telemetry.log;
@@ -178,6 +212,7 @@ impl State {
         let changed = before.config.settings.changed_keys(&next.config.settings);
         let next = Arc::new(next);
         self.snapshot.store(Arc::clone(&next));
+        self.publish_certificates();
         before.forget_removed(&next, &self.metrics);
         before.retire_limit_store(&next);
         let (old, new) = (&before.config.hash, &next.config.hash);

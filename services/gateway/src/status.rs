@@ -135,5 +135,9 @@ pub(crate) struct CertificateStatus {
     /// What it is for, such as `admin listener`.
     pub(crate) of: String,
     pub(crate) subject: String,
+    pub(crate) not_before: DateTime<Utc>,
     pub(crate) not_after: DateTime<Utc>,
+    /// Why what is in its files is not in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
 }

@@ -37,6 +37,8 @@ pub struct Actor {
 pub enum TokenKind {
     /// A login: the token ends with its session.
     Session,
+    /// An API key, which is client and session in one.
+    ApiKey,
     /// An OAuth client that acts for a user.
     Client,
     /// An OAuth client that acts for itself (RFC 9068, 2.2: `sub` is the client).
@@ -62,6 +64,7 @@ impl TokenKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Session => "session",
+            Self::ApiKey => "api_key",
             Self::Client => "client",
             Self::Service => "service",
             Self::Bare => "bare",
@@ -125,7 +128,7 @@ impl Actor {
         self.subject()
     }
 
-    /// `ses_...` for sessions of core.
+    /// `ses_...` for sessions of core, `key_...` for its API keys.
     #[must_use]
     pub fn session_id(&self) -> Option<&str> {
         self.claims.sid.as_deref()
@@ -141,6 +144,7 @@ impl Actor {
     #[must_use]
     pub fn token_kind(&self) -> TokenKind {
         match (&self.claims.sid, self.client_id()) {
+            (Some(session), Some(client)) if session == client => TokenKind::ApiKey,
             (Some(_), _) => TokenKind::Session,
             (None, Some(client)) if client == self.claims.sub => TokenKind::Service,
             (None, Some(_)) => TokenKind::Client,
@@ -190,6 +194,11 @@ mod tests {
                 json!({"sub": "usr_1", "exp": 1, "sid": "ses_1", "client_id": "q"}),
                 TokenKind::Session,
                 Some("q"),
+            ),
+            (
+                json!({"sub": "usr_1", "exp": 1, "sid": "key_1", "client_id": "key_1"}),
+                TokenKind::ApiKey,
+                Some("key_1"),
             ),
             (
                 json!({"sub": "usr_1", "exp": 1, "azp": "app"}),

@@ -40,6 +40,13 @@ pub struct Server {
     pub max_connections: usize,
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
+    /// In PEM, as the two below. `None`: plain HTTP.
+    #[serde(deserialize_with = "empty_as_none")]
+    pub tls_certificate: Option<String>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub tls_key: Option<SecretString>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub tls_client_ca: Option<String>,
 }
 
 /// The service's Postgres.

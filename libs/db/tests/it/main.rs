@@ -6,4 +6,5 @@ mod db;
 mod handover;
 mod pooler;
 mod rounds;
+mod tls;
 mod unanswered;

@@ -7,3 +7,4 @@ mod layers;
 mod serve;
 mod stalled_log;
 mod telemetry;
+mod tls;

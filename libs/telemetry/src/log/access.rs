@@ -32,6 +32,9 @@ pub struct AccessLine<'a> {
     pub operation: Option<&'a str>,
     pub operation_name: Option<&'a str>,
     pub client: Option<IpAddr>,
+    /// Of the client's connection, such as `1.3`.
+    pub tls_version: Option<&'a str>,
+    pub tls_cipher: Option<&'a str>,
     /// The replica that was asked last.
     pub upstream: Option<SocketAddr>,
     pub upstream_duration: Option<Duration>,
@@ -68,6 +71,8 @@ impl Default for AccessLine<'_> {
             operation: None,
             operation_name: None,
             client: None,
+            tls_version: None,
+            tls_cipher: None,
             upstream: None,
             upstream_duration: None,
             retries: None,
@@ -118,6 +123,8 @@ impl AccessLine<'_> {
         if let Some(client) = self.client {
             line.address("client", client, None);
         }
+        line.optional_text("tls_version", self.tls_version);
+        line.optional_text("tls_cipher", self.tls_cipher);
         if let Some(upstream) = self.upstream {
             line.address("upstream", upstream.ip(), Some(upstream.port()));
         }

@@ -12,6 +12,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["actor", "actor::permission jwt", "axum sqlx"],
             ["actor::permission", "", "axum sqlx"],
             ["jwt", "", "axum sqlx"],
+            ["opaque", "", "axum sqlx"],
             ["signature", "", "axum sqlx"],
         ],
     ),
@@ -80,6 +81,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         "http",
         &[
             ["lib", "*", ""],
+            ["tls", "serve", ""],
             ["serve", "front health layers", ""],
             ["front", "layers", ""],
             ["health", "extract", ""],

@@ -12,6 +12,73 @@ pub mod types {
     pub struct AccountDeletion {
         pub current_password: crate::secret::Secret,
     }
+    /// A key that has not ended.
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
+    pub struct ApiKey {
+        pub created_at: ::chrono::DateTime<::chrono::offset::Utc>,
+        pub expires_at: ::chrono::DateTime<::chrono::offset::Utc>,
+        pub id: ApiKeyId,
+        /// The latest use, to within the lifetime of an access token (15 minutes by default); null if there
+        /// was none.
+        #[serde(deserialize_with = "::std::option::Option::deserialize")]
+        pub last_used_at: ::std::option::Option<::chrono::DateTime<::chrono::offset::Utc>>,
+        pub name: ::std::string::String,
+        pub scopes: ::std::vec::Vec<::std::string::String>,
+    }
+    /// `ApiKeyId`
+    #[derive(
+        ::serde::Deserialize, ::serde::Serialize, Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd,
+    )]
+    #[serde(transparent)]
+    pub struct ApiKeyId(pub ::std::string::String);
+    impl ::std::ops::Deref for ApiKeyId {
+        type Target = ::std::string::String;
+        fn deref(&self) -> &::std::string::String {
+            &self.0
+        }
+    }
+    impl ::std::convert::From<ApiKeyId> for ::std::string::String {
+        fn from(value: ApiKeyId) -> Self {
+            value.0
+        }
+    }
+    impl ::std::convert::From<::std::string::String> for ApiKeyId {
+        fn from(value: ::std::string::String) -> Self {
+            Self(value)
+        }
+    }
+    impl ::std::fmt::Display for ApiKeyId {
+        fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+    impl ::std::str::FromStr for ApiKeyId {
+        type Err = ::std::convert::Infallible;
+        fn from_str(value: &str) -> ::std::result::Result<Self, Self::Err> {
+            Ok(Self(value.to_string()))
+        }
+    }
+    /// A key to be created.
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
+    pub struct ApiKeyInput {
+        /// Lifetime of the key in seconds: 90 days by default, at most 366 days by default.
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub expires_in: ::std::option::Option<i64>,
+        /// What the key is for.
+        pub name: ::std::string::String,
+        /// What the key permits. Duplicates are ignored.
+        pub scopes: ::std::vec::Vec<::std::string::String>,
+    }
+    /// One page of a list.
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
+    pub struct ApiKeyPage {
+        pub data: ::std::vec::Vec<ApiKey>,
+        /// Whether there is a next page.
+        pub has_more: bool,
+        /// The `cursor` of the next page; null on the last page.
+        #[serde(deserialize_with = "::std::option::Option::deserialize")]
+        pub next_cursor: ::std::option::Option<::std::string::String>,
+    }
     /// A stored file with its metadata.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Asset {
@@ -128,6 +195,13 @@ pub mod types {
         ) -> ::std::result::Result<Self, self::error::ConversionError> {
             value.parse()
         }
+    }
+    /// A key that was just created.
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
+    pub struct CreatedApiKey {
+        pub api_key: ApiKey,
+        /// For `Authorization: Bearer` or `X-API-Key`. Shown only now.
+        pub key: ::std::string::String,
     }
     /// An email and a password.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
@@ -500,6 +574,153 @@ const _: () = {
 };
 #[allow(clippy::all)]
 impl Client {
+    /// List API keys
+    ///
+    /// The caller's keys that have not ended, newest first, in pages of up to 100.
+    ///
+    /// Sends a `GET` request to `/v1/core/api-keys`
+    ///
+    /// Arguments:
+    /// - `cursor`: `next_cursor` of the previous page.
+    /// - `limit`: Items per page, 1 to 100. Other values are clamped.
+    pub async fn list_api_keys<'a>(
+        &'a self,
+        cursor: Option<&'a str>,
+        limit: Option<i32>,
+    ) -> Result<ResponseValue<types::ApiKeyPage>, Error<crate::problem::ProblemBody>> {
+        let url = format!("{}/v1/core/api-keys", self.baseurl,);
+        let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+        header_map.append(
+            ::reqwest::header::HeaderName::from_static("api-version"),
+            ::reqwest::header::HeaderValue::from_static(Self::api_version()),
+        );
+        #[allow(unused_mut)]
+        let mut request = self
+            .client
+            .get(url)
+            .header(
+                ::reqwest::header::ACCEPT,
+                ::reqwest::header::HeaderValue::from_static("application/json"),
+            )
+            .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+            .query(&progenitor_client::QueryParam::new("limit", &limit))
+            .headers(header_map)
+            .build()?;
+        let info = OperationInfo {
+            operation_id: "list_api_keys",
+        };
+        self.pre(&mut request, &info).await?;
+        let result = self.exec(request, &info).await;
+        self.post(&result, &info).await?;
+        let response = result?;
+        match response.status().as_u16() {
+            200u16 => ResponseValue::from_response(response).await,
+            400u16..=499u16 => Err(Error::ErrorResponse(
+                ResponseValue::from_response(response).await?,
+            )),
+            500u16..=599u16 => Err(Error::ErrorResponse(
+                ResponseValue::from_response(response).await?,
+            )),
+            _ => Err(Error::UnexpectedResponse(response)),
+        }
+    }
+    /// Create an API key
+    ///
+    /// For a program that acts as you, within the scopes of the key. The key is sent to the gateway like an
+    /// access token, or as `X-API-Key`. Requires a session that was opened at most an hour ago, by default.
+    /// A user has at most 100 keys by default.
+    ///
+    /// Sends a `POST` request to `/v1/core/api-keys`
+    pub async fn create_api_key<'a>(
+        &'a self,
+        body: &'a types::ApiKeyInput,
+    ) -> Result<ResponseValue<types::CreatedApiKey>, Error<crate::problem::ProblemBody>> {
+        let url = format!("{}/v1/core/api-keys", self.baseurl,);
+        let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+        header_map.append(
+            ::reqwest::header::HeaderName::from_static("api-version"),
+            ::reqwest::header::HeaderValue::from_static(Self::api_version()),
+        );
+        #[allow(unused_mut)]
+        let mut request = self
+            .client
+            .post(url)
+            .header(
+                ::reqwest::header::ACCEPT,
+                ::reqwest::header::HeaderValue::from_static("application/json"),
+            )
+            .json(&body)
+            .headers(header_map)
+            .build()?;
+        let info = OperationInfo {
+            operation_id: "create_api_key",
+        };
+        self.pre(&mut request, &info).await?;
+        let result = self.exec(request, &info).await;
+        self.post(&result, &info).await?;
+        let response = result?;
+        match response.status().as_u16() {
+            201u16 => ResponseValue::from_response(response).await,
+            400u16..=499u16 => Err(Error::ErrorResponse(
+                ResponseValue::from_response(response).await?,
+            )),
+            500u16..=599u16 => Err(Error::ErrorResponse(
+                ResponseValue::from_response(response).await?,
+            )),
+            _ => Err(Error::UnexpectedResponse(response)),
+        }
+    }
+    /// Revoke an API key
+    ///
+    /// Requests with the key get 401 from then on; where the gateway has a cached token of the key, within
+    /// five seconds.
+    ///
+    /// Sends a `DELETE` request to `/v1/core/api-keys/{id}`
+    ///
+    /// Arguments:
+    /// - `id`: The key
+    pub async fn delete_api_key<'a>(
+        &'a self,
+        id: &'a types::ApiKeyId,
+    ) -> Result<ResponseValue<()>, Error<crate::problem::ProblemBody>> {
+        let url = format!(
+            "{}/v1/core/api-keys/{}",
+            self.baseurl,
+            encode_path(&id.to_string()),
+        );
+        let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+        header_map.append(
+            ::reqwest::header::HeaderName::from_static("api-version"),
+            ::reqwest::header::HeaderValue::from_static(Self::api_version()),
+        );
+        #[allow(unused_mut)]
+        let mut request = self
+            .client
+            .delete(url)
+            .header(
+                ::reqwest::header::ACCEPT,
+                ::reqwest::header::HeaderValue::from_static("application/json"),
+            )
+            .headers(header_map)
+            .build()?;
+        let info = OperationInfo {
+            operation_id: "delete_api_key",
+        };
+        self.pre(&mut request, &info).await?;
+        let result = self.exec(request, &info).await;
+        self.post(&result, &info).await?;
+        let response = result?;
+        match response.status().as_u16() {
+            204u16 => Ok(ResponseValue::empty(response)),
+            400u16..=499u16 => Err(Error::ErrorResponse(
+                ResponseValue::from_response(response).await?,
+            )),
+            500u16..=599u16 => Err(Error::ErrorResponse(
+                ResponseValue::from_response(response).await?,
+            )),
+            _ => Err(Error::UnexpectedResponse(response)),
+        }
+    }
     /// List sessions
     ///
     /// The caller's sessions that have not ended, newest first, in pages of up to 100.
@@ -644,8 +865,8 @@ impl Client {
     }
     /// End a session
     ///
-    /// The id `current` logs out. This service rejects the tokens of an ended session at once; other
-    /// services accept its access token until it expires.
+    /// The id `current` logs out. This service rejects the tokens of an ended session at once, the gateway
+    /// within five seconds.
     ///
     /// Sends a `DELETE` request to `/v1/core/sessions/{id}`
     ///

@@ -80,6 +80,8 @@ pub enum ProblemCode {
     StoreUnavailable,
     /// `timed_out`: Response timeout.
     TimedOut,
+    /// `too_many_api_keys`: Too many API keys.
+    TooManyApiKeys,
     /// `too_many_attempts`: Too many failed attempts.
     TooManyAttempts,
     /// `too_many_files`: Too many files of one upload.
@@ -146,6 +148,7 @@ impl ProblemCode {
             Self::StaleLogin => "stale_login",
             Self::StoreUnavailable => "store_unavailable",
             Self::TimedOut => "timed_out",
+            Self::TooManyApiKeys => "too_many_api_keys",
             Self::TooManyAttempts => "too_many_attempts",
             Self::TooManyFiles => "too_many_files",
             Self::Unauthenticated => "unauthenticated",
@@ -202,6 +205,7 @@ impl From<&str> for ProblemCode {
             "stale_login" => Self::StaleLogin,
             "store_unavailable" => Self::StoreUnavailable,
             "timed_out" => Self::TimedOut,
+            "too_many_api_keys" => Self::TooManyApiKeys,
             "too_many_attempts" => Self::TooManyAttempts,
             "too_many_files" => Self::TooManyFiles,
             "unauthenticated" => Self::Unauthenticated,

@@ -8,8 +8,10 @@ export const KEYED_OPERATIONS: readonly string[] = [
 /** The problem codes of each operation, by the name of its function. */
 export interface ProblemCodesOf {
   completeUpload: "asset_failed" | "bad_gateway" | "database_unavailable" | "forbidden" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "not_uploaded" | "rate_limited" | "request_timeout" | "store_unavailable" | "timed_out" | "too_many_files" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upload_mismatch" | "upstream_timeout" | "upstream_unreachable";
+  createApiKey: "bad_gateway" | "body_too_large" | "database_unavailable" | "forbidden" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_body" | "malformed_json" | "malformed_request" | "rate_limited" | "request_timeout" | "stale_login" | "timed_out" | "too_many_api_keys" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   createSession: "bad_gateway" | "body_too_large" | "database_unavailable" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_body" | "invalid_credentials" | "malformed_json" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "too_many_attempts" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   createUser: "bad_gateway" | "body_too_large" | "database_unavailable" | "email_taken" | "headers_too_large" | "idempotency_key_reused" | "incomplete_body" | "internal" | "invalid_body" | "invalid_parameter" | "malformed_json" | "malformed_request" | "rate_limited" | "request_in_flight" | "request_timeout" | "timed_out" | "too_many_attempts" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  deleteApiKey: "bad_gateway" | "database_unavailable" | "forbidden" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   deleteAsset: "bad_gateway" | "database_unavailable" | "forbidden" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   deleteMe: "bad_gateway" | "body_too_large" | "database_unavailable" | "forbidden" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_body" | "malformed_json" | "malformed_request" | "precondition_failed" | "rate_limited" | "request_timeout" | "stale_login" | "timed_out" | "too_many_attempts" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable" | "wrong_password";
   deleteSession: "bad_gateway" | "database_unavailable" | "forbidden" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
@@ -30,6 +32,7 @@ export interface ProblemCodesOf {
   getOpenapi30: "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "upgrade_refused" | "upstream_unreachable";
   getOpenapi: "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "upgrade_refused" | "upstream_unreachable";
   getOpenidConfiguration: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  listApiKeys: "bad_gateway" | "database_unavailable" | "forbidden" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   listAssets: "bad_gateway" | "database_unavailable" | "forbidden" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   listSessions: "bad_gateway" | "database_unavailable" | "forbidden" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   presignUpload: "bad_gateway" | "body_too_large" | "database_unavailable" | "forbidden" | "headers_too_large" | "idempotency_key_reused" | "incomplete_body" | "internal" | "invalid_body" | "invalid_parameter" | "malformed_json" | "malformed_request" | "rate_limited" | "request_in_flight" | "request_timeout" | "store_unavailable" | "timed_out" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
@@ -119,7 +122,7 @@ export type ProblemCode =
   | "request_timeout"
   | "response_too_large"
   | "slug_taken"
-  /** Recent login required. The session is too old to delete the account. Log in again, then retry with the new access token. */
+  /** Recent login required. The session is too old to delete the account or to create an API key. Log in again, then retry with the new access token. */
   | "stale_login"
   /** Object store unavailable. The object store cannot be reached or takes too long. Retry after the time in `Retry-After`. */
   | "store_unavailable"
@@ -130,6 +133,8 @@ export type ProblemCode =
   | "too_deep"
   | "too_expensive"
   | "too_many_aliases"
+  /** Too many API keys. The user has as many API keys as `api_keys.max_per_user` allows. Revoke one that is no longer used. */
+  | "too_many_api_keys"
   /** Too many failed attempts. Several attempts on one account, or from one client IP, have failed in a row. Wait for the time in `Retry-After`. */
   | "too_many_attempts"
   | "too_many_directives"

@@ -13,6 +13,57 @@ export type AccountDeletion = {
 };
 
 /**
+ * A key that has not ended.
+ */
+export type ApiKey = {
+    created_at: string;
+    expires_at: string;
+    id: ApiKeyId;
+    /**
+     * The latest use, to within the lifetime of an access token (15 minutes by default); null if there
+     * was none.
+     */
+    last_used_at: string | null;
+    name: string;
+    scopes: Array<string>;
+};
+
+export type ApiKeyId = string;
+
+/**
+ * A key to be created.
+ */
+export type ApiKeyInput = {
+    /**
+     * Lifetime of the key in seconds: 90 days by default, at most 366 days by default.
+     */
+    expires_in?: number;
+    /**
+     * What the key is for.
+     */
+    name: string;
+    /**
+     * What the key permits. Duplicates are ignored.
+     */
+    scopes: Array<string>;
+};
+
+/**
+ * One page of a list.
+ */
+export type ApiKeyPage = {
+    data: Array<ApiKey>;
+    /**
+     * Whether there is a next page.
+     */
+    has_more: boolean;
+    /**
+     * The `cursor` of the next page; null on the last page.
+     */
+    next_cursor: string | null;
+};
+
+/**
  * A stored file with its metadata.
  */
 export type Asset = {
@@ -58,6 +109,17 @@ export type AssetPage = {
  * State of an asset.
  */
 export type AssetStatus = 'pending' | 'ready' | 'failed';
+
+/**
+ * A key that was just created.
+ */
+export type CreatedApiKey = {
+    api_key: ApiKey;
+    /**
+     * For `Authorization: Bearer` or `X-API-Key`. Shown only now.
+     */
+    key: string;
+};
 
 /**
  * An email and a password.
@@ -937,6 +999,240 @@ export type ProbeLinkResponses = {
      */
     200: unknown;
 };
+
+export type ListApiKeysData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Items per page, 1 to 100. Other values are clamped.
+         */
+        limit?: number;
+        /**
+         * `next_cursor` of the previous page.
+         */
+        cursor?: string;
+    };
+    url: '/v1/core/api-keys';
+};
+
+export type ListApiKeysErrors = {
+    /**
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Invalid HTTP request
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
+     */
+    400: Problem;
+    /**
+     * - `unauthenticated`: Authentication required
+     */
+    401: Problem;
+    /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
+    /**
+     * - `request_timeout`: Request timeout
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
+     */
+    429: Problem;
+    /**
+     * - `headers_too_large`: Request head too large
+     */
+    431: Problem;
+    /**
+     * - `internal`: Internal server error
+     */
+    500: Problem;
+    /**
+     * - `bad_gateway`: Bad gateway
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unreachable
+     */
+    503: Problem;
+    /**
+     * - `upstream_timeout`: Upstream timeout
+     */
+    504: Problem;
+};
+
+export type ListApiKeysError = ListApiKeysErrors[keyof ListApiKeysErrors];
+
+export type ListApiKeysResponses = {
+    /**
+     * A page of keys
+     */
+    200: ApiKeyPage;
+};
+
+export type ListApiKeysResponse = ListApiKeysResponses[keyof ListApiKeysResponses];
+
+export type CreateApiKeyData = {
+    body: ApiKeyInput;
+    path?: never;
+    query?: never;
+    url: '/v1/core/api-keys';
+};
+
+export type CreateApiKeyErrors = {
+    /**
+     * - `incomplete_body`: Incomplete request body
+     * - `malformed_json`: Malformed JSON
+     * - `malformed_request`: Invalid HTTP request
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
+     */
+    400: Problem;
+    /**
+     * - `unauthenticated`: Authentication required
+     */
+    401: Problem;
+    /**
+     * - `forbidden`: Permission denied
+     * - `stale_login`: Recent login required
+     */
+    403: Problem;
+    /**
+     * - `request_timeout`: Request timeout
+     */
+    408: Problem;
+    /**
+     * - `too_many_api_keys`: Too many API keys
+     */
+    409: Problem;
+    /**
+     * - `body_too_large`: Request body too large
+     */
+    413: Problem;
+    /**
+     * - `unsupported_media_type`: Unsupported media type
+     */
+    415: Problem;
+    /**
+     * - `invalid_body`: Invalid request body
+     */
+    422: Problem;
+    /**
+     * - `rate_limited`: Too many requests
+     */
+    429: Problem;
+    /**
+     * - `headers_too_large`: Request head too large
+     */
+    431: Problem;
+    /**
+     * - `internal`: Internal server error
+     */
+    500: Problem;
+    /**
+     * - `bad_gateway`: Bad gateway
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unreachable
+     */
+    503: Problem;
+    /**
+     * - `upstream_timeout`: Upstream timeout
+     */
+    504: Problem;
+};
+
+export type CreateApiKeyError = CreateApiKeyErrors[keyof CreateApiKeyErrors];
+
+export type CreateApiKeyResponses = {
+    /**
+     * The new key
+     */
+    201: CreatedApiKey;
+};
+
+export type CreateApiKeyResponse = CreateApiKeyResponses[keyof CreateApiKeyResponses];
+
+export type DeleteApiKeyData = {
+    body?: never;
+    path: {
+        /**
+         * The key
+         */
+        id: ApiKeyId;
+    };
+    query?: never;
+    url: '/v1/core/api-keys/{id}';
+};
+
+export type DeleteApiKeyErrors = {
+    /**
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Invalid HTTP request
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
+     */
+    400: Problem;
+    /**
+     * - `unauthenticated`: Authentication required
+     */
+    401: Problem;
+    /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
+    /**
+     * - `not_found`: Resource not found
+     */
+    404: Problem;
+    /**
+     * - `request_timeout`: Request timeout
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
+     */
+    429: Problem;
+    /**
+     * - `headers_too_large`: Request head too large
+     */
+    431: Problem;
+    /**
+     * - `internal`: Internal server error
+     */
+    500: Problem;
+    /**
+     * - `bad_gateway`: Bad gateway
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unreachable
+     */
+    503: Problem;
+    /**
+     * - `upstream_timeout`: Upstream timeout
+     */
+    504: Problem;
+};
+
+export type DeleteApiKeyError = DeleteApiKeyErrors[keyof DeleteApiKeyErrors];
+
+export type DeleteApiKeyResponses = {
+    /**
+     * The key is revoked
+     */
+    204: void;
+};
+
+export type DeleteApiKeyResponse = DeleteApiKeyResponses[keyof DeleteApiKeyResponses];
 
 export type GetCoreOpenapi30Data = {
     body?: never;

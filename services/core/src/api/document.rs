@@ -16,6 +16,7 @@ session before the token expires.",
     tags(
         (name = "users", description = "Accounts"),
         (name = "sessions", description = "Login, refresh, logout"),
+        (name = "api-keys", description = "Keys with which programs act for a user"),
         (name = "keys", description = "Public keys that verify access tokens"),
     ),
 )]

@@ -1,9 +1,11 @@
 //! Every route of the service.
 
+mod api_keys;
 mod document;
 mod keys;
 mod revocations;
 mod sessions;
+mod signed;
 mod users;
 
 use axum::{Router, middleware::from_fn_with_state};
@@ -26,13 +28,15 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::create_session, sessions::list_sessions))
         .routes(routes!(sessions::refresh_session))
         .routes(routes!(sessions::delete_session))
+        .routes(routes!(api_keys::create_api_key, api_keys::list_api_keys))
+        .routes(routes!(api_keys::delete_api_key))
         .routes(routes!(keys::get_jwks))
         .routes(routes!(keys::get_openid_configuration))
 }
 
 /// The routes, ready to be served.
 pub(crate) fn router(state: AppState) -> Router {
-    let revocations = revocations::router(&state);
+    let internal = api_keys::router(&state).merge(revocations::router(&state));
     let idempotency = from_fn_with_state(state.idempotency(), idempotent);
     idempotent_routes()
         .route_layer(idempotency)
@@ -40,5 +44,5 @@ pub(crate) fn router(state: AppState) -> Router {
         .split_for_parts()
         .0
         .with_state(state)
-        .merge(revocations)
+        .merge(internal)
 }

@@ -3,17 +3,18 @@
 
 use axum::{Router, extract::State, routing::post};
 use http::HeaderMap;
-use quartet_common::problem::{FieldError, Problem, kinds};
+use quartet_common::problem::{FieldError, Problem};
 use quartet_http::extract::{Body, Json, from_json};
 use serde::{Deserialize, Serialize};
 
+use super::signed;
 use crate::{
     domain::{
         Context,
         revocations::{self, Cursor, Page},
     },
     state::AppState,
-    store::sessions::SessionId,
+    store::revocations::RevokedId,
 };
 
 const PATH: &str = "/internal/revocations";
@@ -37,7 +38,8 @@ struct FeedResponse {
 
 #[derive(Debug, Serialize)]
 struct RevokedSession {
-    session_id: SessionId,
+    /// Of a session, or of an API key: the `sid` of its tokens.
+    session_id: RevokedId,
     /// In seconds since 1970.
     until: i64,
 }
@@ -53,12 +55,7 @@ async fn list_revocations(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Json<FeedResponse>, Problem> {
-    let Some(signer) = &ctx.signer else {
-        let detail = "events.secret is not set";
-        return Err(Problem::not_now(&kinds::UNAVAILABLE).detail(detail));
-    };
-    let verified = signer.verify(&headers, ctx.clock.now(), &body);
-    verified.map_err(|error| Problem::unauthorized(&kinds::UNAUTHENTICATED).source(error))?;
+    signed::verify(&ctx, &headers, &body)?;
     let request: FeedRequest = from_json(&body)?;
     let cursor = request.after.as_deref().map(str::parse::<Cursor>);
     let cursor = cursor.transpose().map_err(|_| {
@@ -75,7 +72,7 @@ impl From<Page> for FeedResponse {
             .revocations
             .into_iter()
             .map(|revocation| RevokedSession {
-                session_id: revocation.session_id,
+                session_id: revocation.id,
                 until: revocation.until.timestamp(),
             });
         Self {

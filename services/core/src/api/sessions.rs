@@ -187,8 +187,8 @@ pub(super) async fn list_sessions(
 
 /// End a session
 ///
-/// The id `current` logs out. This service rejects the tokens of an ended session at once; other
-/// services accept its access token until it expires.
+/// The id `current` logs out. This service rejects the tokens of an ended session at once, the gateway
+/// within five seconds.
 #[utoipa::path(
     delete,
     path = "/v1/core/sessions/{id}",

@@ -1,5 +1,6 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
+mod api_keys;
 mod events;
 mod keys;
 mod limits;
@@ -12,6 +13,7 @@ use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, Work
 use quartet_service::Settings;
 use serde::Deserialize;
 
+use api_keys::ApiKeys;
 use events::Events;
 pub use keys::SigningAlgorithm;
 pub(crate) use keys::{JWKS_CACHED_SECONDS, Keys};
@@ -35,6 +37,7 @@ pub struct Config {
     pub keys: Keys,
     pub passwords: Passwords,
     pub sessions: Sessions,
+    pub api_keys: ApiKeys,
     pub events: Events,
     pub throttle: Throttle,
     pub retention: Retention,
@@ -49,6 +52,7 @@ impl Settings for Config {
             self.check_tokens(),
             self.passwords.check(),
             self.sessions.check(),
+            self.api_keys.check(),
             self.events.check(),
             self.throttle.check(),
             self.retention.check(),

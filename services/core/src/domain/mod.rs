@@ -1,5 +1,6 @@
 //! The rules: who may sign up, who may log in, and how long a session lasts.
 
+pub(crate) mod api_keys;
 pub(crate) mod context;
 pub(crate) mod crypto;
 pub(crate) mod revocations;

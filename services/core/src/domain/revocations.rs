@@ -21,7 +21,7 @@ use crate::{
     domain::Context,
     error::Error,
     store::{
-        revocations::{self, RevocationRow},
+        revocations::{self, RevocationRow, RevokedId},
         sessions::SessionId,
     },
 };
@@ -40,10 +40,10 @@ pub(crate) struct Cursor {
     after: Option<(i64, SessionId)>,
 }
 
-/// A revoked session.
+/// A revoked session, or API key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Revocation {
-    pub(crate) session_id: SessionId,
+    pub(crate) id: RevokedId,
     /// No token of it is valid any more.
     pub(crate) until: DateTime<Utc>,
 }
@@ -81,7 +81,7 @@ pub(crate) async fn read(ctx: &Context, cursor: Option<Cursor>, limit: u16) -> R
     let more = rows.len() > limit;
     rows.truncate(limit);
     let revocation = |row: &RevocationRow| Revocation {
-        session_id: row.session_id,
+        id: row.id(),
         until: row.revoked_at + retention,
     };
     Ok(Page {

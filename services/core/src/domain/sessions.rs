@@ -87,6 +87,18 @@ pub(crate) struct SessionTokens {
     pub(crate) refresh_token: SecretString,
 }
 
+impl CurrentSession {
+    /// # Errors
+    /// `StaleLogin` when the session was opened too long ago for what a stolen access token must not do.
+    pub(crate) fn require_fresh(&self, ctx: &Context) -> Result<(), Error> {
+        let fresh = Duration::from_secs(ctx.config.sessions.fresh_login_seconds);
+        if self.created_at + fresh < ctx.clock.now() {
+            return Err(Error::StaleLogin);
+        }
+        Ok(())
+    }
+}
+
 impl Client {
     pub(crate) fn new(ip: IpAddr, user_agent: Option<&str>) -> Self {
         let user_agent = user_agent

@@ -1,6 +1,6 @@
 //! Signing up, changing an account, deleting it.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use quartet_events::{NewEvent, USER_DELETED};
 use quartet_service::idempotency::Reply;
@@ -20,6 +20,7 @@ use crate::{
     },
     error::Error,
     store::{
+        api_keys,
         emails::{self, EmailId},
         passwords::{self, PasswordRow},
         sessions,
@@ -124,10 +125,7 @@ pub(crate) async fn delete(
     password: Password,
     precondition: impl Fn(&UserRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let fresh = Duration::from_secs(ctx.config.sessions.fresh_login_seconds);
-    if current.created_at + fresh < ctx.clock.now() {
-        return Err(Error::StaleLogin);
-    }
+    current.require_fresh(ctx)?;
     let confirming = UserChange {
         current_password: Some(password),
         ..UserChange::default()
@@ -147,6 +145,7 @@ pub(crate) async fn delete(
         let now = ctx.clock.now();
         users::delete(&mut tx, current.user_id, now).await?;
         sessions::revoke_all(&mut tx, current.user_id, "user_deleted", now).await?;
+        api_keys::revoke_all(&mut tx, current.user_id, now).await?;
         let event = deleted(current.user_id);
         let published = ctx.events.publish(&mut tx, event).await?;
         tx.commit().await?;

@@ -11,7 +11,7 @@ use crate::{
     domain::revocations::retention,
     error::Error,
     state::AppState,
-    store::{revocations, sessions, throttles, users},
+    store::{api_keys, revocations, sessions, throttles, users},
 };
 
 /// Every minute.
@@ -28,7 +28,7 @@ impl Task for Purge {
     }
 }
 
-/// Deletes in rounds, of each kind one at least. Sessions go before their users: a cascade would not
+/// Deletes in rounds, of each kind one at least. Sessions and API keys go before their users: a cascade would not
 /// be bounded.
 pub(super) async fn run(state: &AppState) -> Result<(), Error> {
     let (ctx, stopping) = (&state.ctx, state.base.stopping());
@@ -44,6 +44,7 @@ pub(super) async fn run(state: &AppState) -> Result<(), Error> {
         stopping: &stopping,
     };
     rounds!(rounds, |db, limit| sessions::purge(db, ended, limit));
+    rounds!(rounds, |db, limit| api_keys::purge(db, ended, limit));
     rounds!(rounds, |db, limit| revocations::purge(db, followed, limit));
     rounds!(rounds, |db, limit| users::purge(db, deleted, limit));
     rounds!(rounds, |db, limit| throttles::purge(db, forgotten, limit));

@@ -1,5 +1,6 @@
 //! SQL, checked at compile time, in plain functions.
 
+pub(crate) mod api_keys;
 pub(crate) mod emails;
 pub(crate) mod passwords;
 pub(crate) mod refresh_tokens;

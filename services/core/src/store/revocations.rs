@@ -2,17 +2,38 @@
 
 use chrono::{DateTime, Utc};
 use quartet_db::statement;
+use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::sessions::SessionId;
+use super::{api_keys::ApiKeyId, sessions::SessionId};
 
-/// The session of a token that is no longer valid.
+/// The `sid` of tokens that are no longer valid.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum RevokedId {
+    Session(SessionId),
+    ApiKey(ApiKeyId),
+}
+
+/// The session, or the API key, of a token that is no longer valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RevocationRow {
     pub(crate) session_id: SessionId,
     pub(crate) revoked_at: DateTime<Utc>,
     /// The number of its transaction.
     pub(crate) transaction: i64,
+    /// `session_id` is that of an API key.
+    pub(crate) is_api_key: bool,
+}
+
+impl RevocationRow {
+    pub(crate) fn id(&self) -> RevokedId {
+        if self.is_api_key {
+            RevokedId::ApiKey(self.session_id.uuid().into())
+        } else {
+            RevokedId::Session(self.session_id)
+        }
+    }
 }
 
 /// The number below which every transaction has ended.
@@ -41,7 +62,7 @@ pub(crate) async fn list(
         "revocations.list",
         sqlx::query_as!(
             RevocationRow,
-            r#"SELECT session_id AS "session_id: SessionId", revoked_at,
+            r#"SELECT session_id AS "session_id: SessionId", revoked_at, is_api_key,
                transaction::text::bigint AS "transaction!"
            FROM core.revocations
            WHERE transaction >= ($1::bigint)::text::xid8

@@ -132,8 +132,8 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-/// Purges users that were deleted before `before` and have no sessions left, with their emails,
-/// password, identities and grants. Returns their number.
+/// Purges users that were deleted before `before` and have no sessions and no API keys left, with their
+/// emails, password, identities and grants. Returns their number.
 pub(crate) async fn purge(
     db: &mut PgConnection,
     before: DateTime<Utc>,
@@ -146,6 +146,7 @@ pub(crate) async fn purge(
              SELECT u.id FROM core.users AS u
              WHERE u.deleted_at < $1
                AND NOT EXISTS (SELECT FROM core.sessions WHERE user_id = u.id)
+               AND NOT EXISTS (SELECT FROM core.api_keys WHERE user_id = u.id)
              LIMIT $2 FOR UPDATE SKIP LOCKED)",
             before,
             limit,

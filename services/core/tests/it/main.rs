@@ -4,6 +4,7 @@
 
 mod accounts;
 mod algorithms;
+mod api_keys;
 mod bad_input;
 mod clocks;
 mod dead_letters;

@@ -12,6 +12,7 @@ use quartet_common::{
     config::{self, COMMON_DEFAULTS},
 };
 use quartet_core::{AppState, Config, MIGRATOR, Service};
+use quartet_events::Signer;
 use quartet_service::{Base, Service as _};
 use quartet_telemetry::metrics::Metrics;
 use quartet_testing::{
@@ -134,6 +135,16 @@ impl TestApp {
 
     pub(crate) fn advance(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    /// A request of another part of Quartet, signed as events are.
+    pub(crate) async fn ask_signed(&self, secret: &str, path: &str, body: &Value) -> Response {
+        let body = body.to_string();
+        let signer = Signer::new(&secret.into()).unwrap();
+        let request = self.request(Method::POST, path);
+        let request = request.headers(signer.sign("test", self.clock.now(), body.as_bytes()));
+        let request = request.header("content-type", "application/json");
+        request.body(body).send().await.unwrap()
     }
 
     /// The result of a statement run as a superuser.

@@ -162,7 +162,7 @@ async fn every_protected_operation_requires_a_token() {
             }
         }
     }
-    assert_eq!(asked, 5);
+    assert_eq!(asked, 8);
 }
 
 #[test]

@@ -17,9 +17,8 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 use quartet_common::problem::Problem;
-use quartet_http::layers::Peer;
+use quartet_http::{layers::Peer, tls::ClientCertificate};
 
-use super::transport::ClientCertificate;
 use crate::{admin_access::AdminAccess, error, state::State};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -13,7 +13,6 @@ mod log_level;
 mod page;
 mod routes;
 mod status;
-mod transport;
 mod upstreams;
 
 use std::{
@@ -38,6 +37,7 @@ use quartet_common::{
 use quartet_http::{
     health,
     serve::{Plain, Transport, serve_over},
+    tls::TlsTransport,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -45,7 +45,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{config::admin::is_loopback, error, reply::Reply, state::State};
 use access::Gate;
 use status::Reports;
-use transport::AdminTransport;
 
 pub(crate) use routes::describe_routes;
 
@@ -56,7 +55,8 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// Responds until the process exits: probes must see "not ready" to the end.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
-    let transport = AdminTransport::new(&state);
+    let current = Arc::clone(&state);
+    let transport = TlsTransport::new(move || current.snapshot().admin.tls().cloned());
     let gate = |listen| Gate {
         state: Arc::clone(&state),
         is_loopback: is_loopback(listen),
@@ -106,6 +106,9 @@ fn settings(listen: SocketAddr) -> Server {
         shutdown_grace_seconds: 1,
         max_connections: MAX_CONNECTIONS,
         trusted_proxies: Vec::new(),
+        tls_certificate: None,
+        tls_key: None,
+        tls_client_ca: None,
     }
 }
 

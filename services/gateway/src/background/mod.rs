@@ -1,5 +1,6 @@
 //! Jobs beside requests: discovery, health checks, configuration reloads, sweeps of the rate limits.
 
+mod certificates;
 mod reload;
 
 use std::{
@@ -52,6 +53,11 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
     runner.start(Job::continuous("reload", FILE_CHECK, move |run| {
         reload::watch_configuration(Arc::clone(&watched), run)
     }));
+    let certified = Arc::clone(state);
+    let certificates = Job::continuous("certificates", FILE_CHECK, move |run| {
+        certificates::watch_certificates(Arc::clone(&certified), run)
+    });
+    runner.start(certificates);
     let checked = Arc::clone(state);
     runner.start(Job::continuous("health_checks", FILE_CHECK, move |run| {
         check_replicas(Arc::clone(&checked), run)

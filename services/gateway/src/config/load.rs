@@ -17,6 +17,8 @@ const SCHEMA: Schema<'static> = Schema {
         "lookups",
         "caches",
         "sites",
+        "certificates",
+        "client_authorities",
         "cors",
         "routes",
     ],

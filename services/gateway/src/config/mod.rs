@@ -7,6 +7,7 @@ pub(crate) mod lookups;
 pub(crate) mod model;
 pub(crate) mod restart;
 pub(crate) mod shown;
+pub(crate) mod tls;
 mod upstreams;
 mod validate;
 
@@ -24,6 +25,7 @@ use crate::{
 };
 use admin::AdminConfig;
 use lookups::LookupConfig;
+use tls::TlsConfig;
 pub(crate) use upstreams::{
     Balancing, ClientIdentity, HashBy, HealthCheck, HealthProbe, Host, LoadLimits, MAX_WEIGHT, Tls,
     UpstreamConfig, UpstreamTarget,
@@ -42,6 +44,7 @@ pub(crate) struct Config {
     /// Of the settings, to compare replicas.
     pub(crate) hash: Arc<str>,
     pub(crate) admin: AdminConfig,
+    pub(crate) tls: TlsConfig,
     pub(crate) trusted_proxies: TrustedProxies,
     /// `[jwt]` first, if it is used.
     pub(crate) issuers: Vec<IssuerConfig>,

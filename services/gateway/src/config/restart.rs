@@ -4,9 +4,12 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 39] = [
+const RELOADED: [&str; 43] = [
     "shipped_routes",
     "admin",
+    "tls",
+    "certificates",
+    "client_authorities",
     "server.http2",
     "server.max_http2_streams",
     "server.max_connections",
@@ -28,6 +31,7 @@ const RELOADED: [&str; 39] = [
     "jwt",
     "issuers",
     "revocations",
+    "api_keys",
     "telemetry.log",
     "defaults",
     "upstreams",
@@ -98,6 +102,8 @@ mod tests {
                 "lookups",
                 "caches",
                 "sites",
+                "certificates",
+                "client_authorities",
                 "cors",
                 "routes",
             ],

@@ -30,8 +30,8 @@ pub(super) fn hash(settings: &Settings, server: &Server) -> Arc<str> {
     let mut hash = Sha256::new();
     hash.update(canonical(&shown.settings));
     for listen in &server.listen {
-        let protocols = format!("{:?}{};", listen.http2(), listen.proxy_protocol());
-        hash.update(protocols);
+        let accepts = (listen.accepts_with(), listen.redirects_to_https());
+        hash.update(format!("{:?}{accepts:?};", listen.http2()));
     }
     if !shown.secrets.is_empty() {
         let secrets = shown.secrets.iter();

@@ -34,7 +34,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{chunks::Chunks, date::OriginDate, gather::PendingWrites};
+use super::{chunks::Chunks, date::OriginDate, gather::PendingWrites, tls_stream};
+use crate::request::TlsSession;
 
 /// Time for the rest of a request after an early response.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
@@ -80,6 +81,11 @@ impl ClientStream {
             origin_date: OriginDate::default(),
             half_closed: false,
         }
+    }
+
+    /// What is known of the connection, if it has TLS.
+    pub(super) fn tls(&self) -> Option<Arc<TlsSession>> {
+        tls_stream::session(&self.inner)
     }
 
     /// What was received of the next request.
@@ -342,6 +348,15 @@ impl GetSocketDigest for ClientStream {
 }
 
 impl Peek for ClientStream {}
+
+/// What is known of the connection that pingora serves a request of, if it has TLS.
+pub(super) fn tls_of(request: &Session) -> Option<Arc<TlsSession>> {
+    if request.is_http2() {
+        return tls_stream::served_session();
+    }
+    let stream = request.stream().map(|stream| (**stream).as_any())?;
+    stream.downcast_ref::<ClientStream>()?.tls()
+}
 
 /// pingora would replace it; with HTTP/2 it does not.
 pub(super) fn keep_date(session: &Session, headers: &HeaderMap) {

@@ -1,19 +1,13 @@
 //! One client connection: reads and checks request heads, then hands them to the proxy.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use pingora::{
     apps::{HttpServerApp, ServerApp},
     protocols::{
-        ALPN, GetSocketDigest as _, SocketDigest, Stream, http::ServerSession,
-        l4::stream::Stream as L4,
+        ALPN, GetSocketDigest as _, Stream, http::ServerSession, l4::stream::Stream as L4,
     },
     proxy::HttpProxy,
     server::ShutdownWatch,
@@ -23,13 +17,15 @@ use super::{
     client_stream::ClientStream,
     ctx::peer_ip,
     direct::{DirectConnection, Served, Tunnel},
-    http2, kept,
+    handshake, http2, kept,
     proxy::Edge,
     proxy_header,
     reply::{self, RejectedHead},
     request_head::{HeadLimits, ReadHead},
+    socket::local,
 };
 use crate::{
+    config::model::AcceptedWith,
     error,
     listener::{Caps, Full, OpenConnection},
     snapshot::Snapshot,
@@ -54,24 +50,24 @@ impl ServerApp for ConnectionHandler {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         self.state.pulse.start();
-        let is_proxied = is_proxied(&self.state, stream.get_socket_digest());
+        let with = self
+            .state
+            .accepted_with(|| local(stream.get_socket_digest()));
         // Whose connection it is, such a proxy says first.
-        let client = peer_ip(stream.get_socket_digest().as_deref()).filter(|_| !is_proxied);
-        let open = self.admit(client);
+        let client = peer_ip(stream.get_socket_digest().as_deref());
+        let open = self.admit(client.filter(|_| !with.proxy_header));
         let (handler, shutdown) = (Arc::clone(self), shutdown.clone());
         // That of pingora would keep the state of a TLS handshake for as long as the connection is
         // open.
         tokio::spawn(async move {
-            let (stream, open) = match open {
-                Ok(open) if is_proxied => {
-                    let Some(known) = Box::pin(handler.receive_client(stream, open)).await else {
-                        return;
-                    };
-                    known
-                }
-                open => (stream, open),
+            let known = if with == AcceptedWith::default() {
+                Some((stream, open))
+            } else {
+                Box::pin(handler.begin(stream, open, with)).await
             };
-            handler.serve(stream, open, &shutdown).await;
+            if let Some((stream, open)) = known {
+                handler.serve(stream, open, &shutdown).await;
+            }
         });
         None
     }
@@ -108,6 +104,27 @@ impl ConnectionHandler {
         if let Some(mut tunnel) = Box::pin(requests).await {
             tunnel.run().await;
         }
+    }
+
+    /// The connection after its PROXY header and its TLS handshake. `None`: it is closed.
+    async fn begin(
+        &self,
+        stream: Stream,
+        open: Result<OpenConnection, Box<RejectedHead>>,
+        with: AcceptedWith,
+    ) -> Option<(Stream, Result<OpenConnection, Box<RejectedHead>>)> {
+        let (stream, open) = match open {
+            Ok(admitted) if with.proxy_header => self.receive_client(stream, admitted).await?,
+            open => (stream, open),
+        };
+        if !with.tls {
+            return Some((stream, open));
+        }
+        // A response would need a handshake first, for which there is no room either.
+        let open = open.ok()?;
+        let plain = stream.into_any().downcast::<L4>().ok()?;
+        let stream = handshake::accept(*plain, &self.state).await?;
+        Some((stream, Ok(open)))
     }
 
     /// The connection of the client that the PROXY header names. `None`: it is closed.
@@ -220,8 +237,15 @@ impl ConnectionHandler {
     }
 
     async fn http2(&self, mut stream: ClientStream, shutdown: &ShutdownWatch) {
-        if !self.speaks_http2(&stream) {
-            let rejected = RejectedHead::of(error::malformed("HTTP/2 without TLS is not enabled"));
+        let rule = if stream.tls().is_some() {
+            Some("HTTP/2 must be agreed on in the TLS handshake")
+        } else if !self.speaks_http2(&stream) {
+            Some("HTTP/2 without TLS is not enabled")
+        } else {
+            None
+        };
+        if let Some(rule) = rule {
+            let rejected = RejectedHead::of(error::malformed(rule));
             return reply::reject(&mut stream, rejected, &self.state).await;
         }
         let (stream, preface) = stream.into_inner();
@@ -235,15 +259,6 @@ impl ConnectionHandler {
     fn speaks_http2(&self, stream: &ClientStream) -> bool {
         local(stream.get_socket_digest()).is_some_and(|local| self.state.speaks_http2(local))
     }
-}
-
-fn is_proxied(state: &State, socket: Option<Arc<SocketDigest>>) -> bool {
-    state.expects_proxy_header(|| local(socket))
-}
-
-/// The address of the listener that accepted a connection.
-fn local(socket: Option<Arc<SocketDigest>>) -> Option<SocketAddr> {
-    socket?.local_addr()?.as_inet().copied()
 }
 
 fn limits(snapshot: &Snapshot, first: bool) -> HeadLimits {

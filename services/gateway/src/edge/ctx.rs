@@ -24,7 +24,7 @@ use crate::{
         headers::{FORWARDED_PREFIX, Origin, ReportedConnection},
     },
     reply::GatewayResponse,
-    request::{Headers, RequestFacts, WebSocket, client_by_forwarded},
+    request::{Headers, RequestFacts, TlsSession, WebSocket, client_by_forwarded},
     routing::{MatchedRoute, Route},
     snapshot::Snapshot,
     state::State,
@@ -73,10 +73,11 @@ impl<'r> ReceivedHead<'r> {
 }
 
 /// The other end of a client's connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) ip: Option<IpAddr>,
-    pub(super) tls: bool,
+    /// `None`: the connection is plain.
+    pub(super) tls: Option<Arc<TlsSession>>,
 }
 
 /// One request. Created when its head has been read, dropped after `logging`.
@@ -214,7 +215,8 @@ impl Ctx {
         let address = peer.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let address = address.to_canonical();
         self.peer_is_trusted = trusted.contains(address);
-        self.policy.is_secure = peer.tls;
+        self.policy.is_secure = peer.tls.is_some();
+        self.policy.tls = peer.tls;
         // An untrusted client must not decide what is recorded, nor under which trace.
         let reported = if self.peer_is_trusted {
             head.headers.only(&REPORTED)
@@ -282,15 +284,18 @@ impl Ctx {
         let Some(matched) = &self.matched else {
             return Flow::Continue;
         };
+        let tls = self.policy.tls.clone();
         let facts = RequestFacts {
             method: head.method,
             path: matched.path(head.path),
             target: matched.forwarded().map_or(head.target, str::as_bytes),
+            sent_target: head.target,
             host: matched.host(head.authority, head.headers),
             client_ip: self.client_ip,
             is_secure: self.policy.is_secure,
             is_of_trusted_proxy: self.peer_is_trusted,
             uri: matched.target.as_deref().map_or(head.target, str::as_bytes),
+            tls: tls.as_deref(),
             reported_host: self.reported_host.as_deref(),
             websocket: WebSocket::of(head.method, head.version, head.headers),
             authority: head.authority,
@@ -342,6 +347,11 @@ impl Ctx {
         } else {
             route.response_timeout
         }
+    }
+
+    /// How long a WebSocket may be idle before it gets a ping; `None`: it gets none.
+    pub(super) fn ping(&self) -> Option<Duration> {
+        self.route()?.ping
     }
 
     /// When the whole request must have ended.

@@ -34,6 +34,7 @@ use super::{
     ctx::peer_ip,
     proxy::Edge,
     reply::{self, RejectedHead},
+    tls_stream,
 };
 use crate::{config::model::Server, error, state::State};
 
@@ -50,6 +51,7 @@ pub(super) async fn serve(
     shutdown: &ShutdownWatch,
 ) {
     let server = state.snapshot().config.model.server.clone();
+    let tls = tls_stream::session(&stream);
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
@@ -89,10 +91,11 @@ pub(super) async fn serve(
                     return;
                 }
                 let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
-                running.spawn(abandoned.clone().serve(async move {
+                let request = tls_stream::serve(tls.clone(), async move {
                     let session = ServerSession::new_http2(session);
                     proxy.process_new_http(session, &shutdown).await;
-                }));
+                });
+                running.spawn(abandoned.clone().serve(request));
             }
             Ok(Some(H2Accept::Rejected)) => {
                 malformed += 1;

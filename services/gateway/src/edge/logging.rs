@@ -76,6 +76,8 @@ pub(super) fn record(done: CompletedRequest<'_>, ctx: &mut Ctx, state: &State) {
         retries: Some(ctx.attempts.retries).filter(|&retries| retries > 0),
         bytes: Some(done.bytes),
         cache: ctx.policy.cache_outcome(),
+        tls_version: ctx.policy.tls.as_ref().map(|tls| tls.version),
+        tls_cipher: ctx.policy.tls.as_ref().map(|tls| tls.cipher),
         violation: ctx.policy.violation.as_deref(),
         code: ctx.problem.as_ref().map(|problem| problem.code),
         error: cause,

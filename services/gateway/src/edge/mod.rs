@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connection ------ proxy_header        whose connection it is, on listeners behind such a proxy
+//!     |             handshake, tls_stream    TLS, on listeners that have it
 //!     |             request_head        reads one head, within its limits; else 400, 408 or 431
 //!     |  ^          framing             the headers that say where it ends
 //!     |  ^          absolute_form       a head whose target is a URL, written with a path
@@ -56,12 +57,14 @@ mod downstream;
 mod failure;
 mod framing;
 mod gather;
+mod handshake;
 mod http2;
 mod kept;
 mod logging;
 mod mirror;
 mod parts;
 mod peer;
+mod pings;
 mod proxy;
 mod proxy_header;
 mod refresh;
@@ -74,6 +77,7 @@ mod response_framing;
 pub(crate) mod server;
 mod slow_try;
 mod socket;
+mod tls_stream;
 mod try_timeout;
 mod tunnel;
 mod upstream_request;

@@ -13,7 +13,7 @@ use nix::{
     sys::socket::{MsgFlags, recv},
 };
 use pingora::{
-    Error, ErrorType, Result,
+    Error, ErrorType, OrErr as _, Result,
     protocols::{ALPN, Digest},
     proxy::Session,
     upstreams::peer::HttpPeer,
@@ -88,7 +88,12 @@ pub(super) async fn choose(
         .as_ref()
         .zip(attempts.address)
         .ok_or_else(|| Error::new(ErrorType::InternalError))?;
-    let mut peer = peer(upstream, address);
+    let mut peer = if ctx.upgrade {
+        // What encrypts it is the connector's business.
+        Box::new(HttpPeer::new(address, false, String::new()))
+    } else {
+        peer(upstream, address)
+    };
     let config = &upstream.config;
     let mut slot = None;
     let options = &mut peer.options;
@@ -110,6 +115,10 @@ pub(super) async fn choose(
         peer.options.custom_l4 = Some(Arc::new(HandshakeConnector {
             connect_timeout,
             access: Mutex::new(access.map(|access| access.end(&state.clock))),
+            ping: ctx.ping(),
+            tls: upstream
+                .tls()
+                .or_err(ErrorType::InternalError, "TLS settings")?,
         }));
     } else if config.try_timeout.is_some() || (ctx.deadline().is_some() && !speaks_http2(config)) {
         let deadlines = TryDeadlines {

@@ -15,7 +15,7 @@ use pingora::{
 };
 
 use super::{
-    abandoned, attempt,
+    abandoned, attempt, client_stream,
     ctx::{Ctx, Peer, ReceivedHead},
     downstream, failure, kept, logging, mirror, parts, peer,
     refresh::{self, Refresher},
@@ -57,9 +57,7 @@ impl ProxyHttp for Edge {
         let head = ReceivedHead::of(head.as_ref(), head.raw_path());
         let peer = Peer {
             ip: peer,
-            tls: session
-                .digest()
-                .is_some_and(|digest| digest.ssl_digest.is_some()),
+            tls: client_stream::tls_of(session),
         };
         ctx.identify(head, peer, &self.state);
         downstream::prepare(session, ctx);

@@ -1,8 +1,8 @@
 //! Phase 2: route, policies, pages of the gateway itself, timeouts.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::header;
+use http::{HeaderValue, header};
 use pingora::{Error, ErrorType, Result, proxy::Session};
 use quartet_common::problem::Problem;
 
@@ -10,14 +10,17 @@ use super::{
     ctx::{Ctx, ReceivedHead},
     refresh::Refresher,
     reply, request_body,
+    socket::local,
 };
 use crate::{
     pages::{self, deep_health},
-    policy::Flow,
+    policy::{Flow, https_redirect::redirect},
+    reply::GatewayResponse,
     request::RequestTarget,
     routing::{GatewayPage, MatchedRoute, RouteAction, SentHead},
     snapshot::Snapshot,
     state::State,
+    tls::is_challenge,
 };
 
 /// True: a response has been sent.
@@ -29,7 +32,12 @@ pub(super) async fn filter(
 ) -> Result<bool> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let head = session.req_header();
-    match route(&snapshot, ReceivedHead::of(head.as_ref(), head.raw_path())) {
+    let found = route(&snapshot, ReceivedHead::of(head.as_ref(), head.raw_path()));
+    if let Some(redirect) = redirect_to_https(session, ctx, state, found.as_ref().ok()) {
+        reply::answer(session, ctx, redirect, state).await?;
+        return Ok(true);
+    }
+    match found {
         Ok(matched) => ctx.matched = Some(matched),
         Err(problem) => {
             reply::problem(session, ctx, problem, state).await?;
@@ -69,15 +77,45 @@ pub(super) async fn filter(
             Ok(false)
         }
         // The route's chain has answered; without an upstream, nothing else can.
-        RouteAction::Redirect
-        | RouteAction::Respond
-        | RouteAction::Site
-        | RouteAction::Verify => Ok(false),
+        RouteAction::Redirect | RouteAction::Respond | RouteAction::Site | RouteAction::Verify => {
+            Ok(false)
+        }
         RouteAction::Serve(serve) => {
             serve_page(session, ctx, state, serve).await?;
             Ok(true)
         }
     }
+}
+
+/// The redirect of a listener that is for nothing else. Exempt are the page that load balancers ask for
+/// health, and challenges of authorities.
+fn redirect_to_https(
+    session: &Session,
+    ctx: &Ctx,
+    state: &State,
+    matched: Option<&MatchedRoute>,
+) -> Option<GatewayResponse> {
+    if ctx.policy.is_secure || !state.redirects_to_https(|| listener_of(session)) {
+        return None;
+    }
+    let head = session.req_header();
+    let path = head.uri.path();
+    let path = matched.map_or(path, |matched| matched.path(path));
+    let is_health = matched
+        .is_some_and(|matched| matched.route.action == RouteAction::Serve(GatewayPage::Health));
+    if is_health || is_challenge(path) {
+        return None;
+    }
+    let reported = ctx.reported_host.as_deref().map(str::as_bytes);
+    let host = head.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let authority = head.uri.authority().map(|it| it.as_str().as_bytes());
+    let host = reported.or(authority).or(host);
+    let port = ctx.snapshot.config.tls.https_port;
+    Some(redirect(host, head.raw_path(), port))
+}
+
+fn listener_of(session: &Session) -> Option<SocketAddr> {
+    local(session.digest()?.socket_digest.clone())
 }
 
 /// The request is forwarded.

@@ -1,10 +1,10 @@
 //! Options of TCP connections, of clients and to upstreams.
 
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pingora::{
     listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions},
-    protocols::TcpKeepalive,
+    protocols::{SocketDigest, TcpKeepalive},
 };
 
 use crate::config::model::{Listen, Server};
@@ -18,6 +18,11 @@ pub(super) fn listener_config(listen: &Listen, server: &Server) -> ListenerConfi
         .tcp_socket_options(options)
         // Readers and writers have buffers of their own; these would only cost memory.
         .l4_buffer(L4BufferSettings::unbuffered())
+}
+
+/// The address of the listener that accepted a connection.
+pub(super) fn local(socket: Option<Arc<SocketDigest>>) -> Option<SocketAddr> {
+    socket?.local_addr()?.as_inet().copied()
 }
 
 /// For connections of clients and to upstreams: a peer that has vanished must not keep its place.

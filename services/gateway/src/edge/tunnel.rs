@@ -12,7 +12,7 @@ use std::{
     io,
     pin::Pin,
     sync::{Mutex, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use async_trait::async_trait;
@@ -29,10 +29,13 @@ use pingora::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Duration, timeout},
+    time::{Duration, Instant, timeout},
 };
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
-use crate::policy::AccessEnd;
+use super::pings::{PING, Pings};
+use crate::{policy::AccessEnd, upstream::UpstreamTls};
 
 /// Of the head, and of the body.
 const FLUSHES: u8 = 2;
@@ -43,12 +46,25 @@ pub(super) struct HandshakeConnector {
     pub(super) connect_timeout: Duration,
     /// Taken by the connection, which ends then: pingora offers no other way to end a tunnel.
     pub(super) access: Mutex<Option<AccessEnd>>,
+    /// Between two of the gateway's pings. `None`: it sends none.
+    pub(super) ping: Option<Duration>,
+    /// `None`: the connection is plain.
+    pub(super) tls: Option<UpstreamTls>,
 }
+
+/// With TLS below what pingora sees: it would count the flushes of that, too.
+type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 #[async_trait]
 impl Connect for HandshakeConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let began = Instant::now();
         let stream = connect(address, self.connect_timeout).await?;
+        let left = self.connect_timeout.saturating_sub(began.elapsed());
+        let stream = match &self.tls {
+            None => Either::Left(stream),
+            Some(tls) => Either::Right(encrypt(stream, tls, left).await?),
+        };
         let access = self.access.lock();
         let access = access.unwrap_or_else(PoisonError::into_inner).take();
         let socket = HandshakeSocket {
@@ -56,9 +72,22 @@ impl Connect for HandshakeConnector {
             flushes: 0,
             reader: None,
             access,
+            pings: self.ping.map(Pings::before_response),
         };
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
     }
+}
+
+async fn encrypt(
+    stream: TcpStream,
+    tls: &UpstreamTls,
+    left: Duration,
+) -> Result<Box<TlsStream<TcpStream>>> {
+    let handshake = tls.connector.connect(tls.server_name.clone(), stream);
+    let encrypted = timeout(left, handshake).await;
+    let encrypted = encrypted.or_err(ErrorType::TLSHandshakeTimedout, "connecting in time")?;
+    let encrypted = encrypted.or_err(ErrorType::TLSHandshakeFailure, "connecting");
+    Ok(Box::new(encrypted?))
 }
 
 /// A plain connection.
@@ -91,16 +120,24 @@ pub(super) fn set_option(stream: &TcpStream, option: VirtualSockOpt) -> io::Resu
 
 #[derive(Debug)]
 struct HandshakeSocket {
-    inner: TcpStream,
+    inner: Transport,
     flushes: u8,
     /// Waits for the last flush.
     reader: Option<Waker>,
     access: Option<AccessEnd>,
+    pings: Option<Pings>,
 }
 
 impl VirtualSocket for HandshakeSocket {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        set_option(&self.inner, option)
+        set_option(tcp(&self.inner), option)
+    }
+}
+
+fn tcp(transport: &Transport) -> &TcpStream {
+    match transport {
+        Either::Left(stream) => stream,
+        Either::Right(stream) => stream.get_ref().0,
     }
 }
 
@@ -120,7 +157,22 @@ impl AsyncRead for HandshakeSocket {
             // As if the upstream had closed it: nothing is wrong with the replica.
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let (before, this) = (buffer.filled().len(), &mut *self);
+        let read = Pin::new(&mut this.inner).poll_read(cx, buffer);
+        let Some(pings) = &mut this.pings else {
+            return read;
+        };
+        if read.is_ready() {
+            pings.passed(&buffer.filled()[before..]);
+            return read;
+        }
+        if buffer.remaining() < PING.len() {
+            return Poll::Pending;
+        }
+        // pingora takes it for the upstream's.
+        ready!(pings.poll(cx));
+        buffer.put_slice(&PING);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -3,6 +3,7 @@
 mod labels;
 mod register;
 mod series;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,9 @@ use labels::{
     MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel, UpstreamLabel,
 };
 pub(crate) use series::PatternSeries;
+#[cfg(test)]
+pub(crate) use tls::FAILURE_REASONS;
+pub(crate) use tls::{CertificateState, TlsMetrics};
 
 /// Handles of all metrics; clones share them.
 ///
@@ -53,6 +57,7 @@ pub(crate) struct GatewayMetrics {
     checks: Family<CheckLabels, Counter>,
     rate_limited: Family<LimitLabel, Counter>,
     lookups: Family<LookupLabels, Counter>,
+    api_key_exchanges: Family<OutcomeLabel, Counter>,
     mirrored: Family<MirrorLabels, Counter>,
     rate_limit_fallbacks: Family<LimitLabel, Counter>,
     rate_limit_denied: Family<LimitLabel, Counter>,
@@ -64,6 +69,7 @@ pub(crate) struct GatewayMetrics {
     cache_bytes: Family<CacheLabel, Gauge>,
     cache_urls: Family<CacheLabel, Gauge>,
     pub(crate) validation: CheckCounts,
+    pub(crate) tls: TlsMetrics,
 }
 
 /// Of the store of the rate limits.
@@ -107,6 +113,7 @@ impl GatewayMetrics {
             checks: Family::default(),
             rate_limited: Family::default(),
             lookups: Family::default(),
+            api_key_exchanges: Family::default(),
             mirrored: Family::default(),
             rate_limit_fallbacks: Family::default(),
             rate_limit_denied: Family::default(),
@@ -118,6 +125,7 @@ impl GatewayMetrics {
             cache_bytes: Family::default(),
             cache_urls: Family::default(),
             validation: CheckCounts::new(),
+            tls: TlsMetrics::new(&http),
             http,
         };
         for cap in ["total", "client", "proxy_header"] {
@@ -187,6 +195,14 @@ impl GatewayMetrics {
         for state in states {
             let upstream = Arc::clone(upstream);
             self.replica_states.remove(&StateLabels { upstream, state });
+        }
+    }
+
+    /// Counts exchanges of API keys by outcome.
+    pub(crate) fn api_key_exchanges(&self) -> impl Fn(&'static str) + use<> {
+        let exchanges = self.api_key_exchanges.clone();
+        move |outcome| {
+            exchanges.get_or_create(&OutcomeLabel { outcome }).inc();
         }
     }
 

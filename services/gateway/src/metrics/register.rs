@@ -161,6 +161,11 @@ impl GatewayMetrics {
             self.lookups.clone(),
         );
         to.register(
+            "gateway_api_key_exchanges",
+            "Exchanges of API keys for access tokens by outcome; without those that were kept",
+            self.api_key_exchanges.clone(),
+        );
+        to.register(
             "gateway_mirrored_requests",
             "Copies of requests for mirrors by outcome",
             self.mirrored.clone(),

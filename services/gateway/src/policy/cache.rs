@@ -123,7 +123,7 @@ impl ResponseCache {
         let known = facts.headers.first(&header::AUTHORIZATION).is_some();
         let asked = Asked {
             control,
-            authorized: known || context.caller.is_some(),
+            authorized: known || context.caller.is_some() || is_proved(facts),
             has_unlisted_cookies: self.cache.has_unlisted_cookies(&seen),
         };
         let (cache, metrics) = (Arc::clone(&self.cache), self.metrics.clone());
@@ -333,6 +333,11 @@ fn is_bypassed(facts: &RequestFacts<'_>, fetch: &Fetch) -> bool {
         || has(header::IF_UNMODIFIED_SINCE)
         || fetch.asked.control.no_store
         || nominates(facts.headers)
+}
+
+/// Whether the client is known by its certificate.
+fn is_proved(facts: &RequestFacts<'_>) -> bool {
+    facts.tls.is_some_and(|it| it.certificate.is_some())
 }
 
 /// Whether `Connection` names something that may be a header of the request (RFC 9110, 7.6.1).

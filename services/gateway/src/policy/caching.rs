@@ -83,6 +83,7 @@ impl PolicyContext {
         Some(Self {
             caller: self.caller.clone(),
             is_secure: self.is_secure,
+            tls: self.tls.clone(),
             edits,
             cache: Some(CacheAccess::Fetch(Box::new(fetch))),
             ..Self::default()

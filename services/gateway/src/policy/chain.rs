@@ -2,11 +2,13 @@
 //!
 //! Steps run in this order, and the first that replies ends the chain:
 //!
-//! 1. `cors`: the preflight of a page of another origin, and what pages may read
+//! 1. `https_redirect`: is the client to use TLS
+//!    `cors`: the preflight of a page of another origin, and what pages may read
 //! 2. `lifecycle`: has the route ended
 //! 3. `network_access`: the client IP
 //! 4. `maintenance`, and `fault` in tests
 //! 5. `claim_headers`: what the client sends under the names of claims is removed
+//!    `client_certificate`: has the client proved itself to this host
 //! 6. `upgrade`: may the request become a WebSocket
 //! 7. `body_limit`: is the announced body too large, and `decompression`: may it be compressed
 //!    `grpc_web`: is it to be translated for its upstream
@@ -36,6 +38,7 @@ use super::{
     body_limit::BodyLimit,
     cache::ResponseCache,
     claim_headers::ClaimNames,
+    client_certificate::ClientCertificates,
     context::{Flow, PolicyContext, ResponseHead, Verdict},
     cors::CorsPolicy,
     decompression::Decompression,
@@ -44,6 +47,7 @@ use super::{
     fetch::CacheMetrics,
     forward_auth::ExternalAuth,
     grpc_calls,
+    https_redirect::HttpsRedirect,
     invalidator::Invalidator,
     lifecycle::Announcement,
     lookup::Lookup,
@@ -61,6 +65,7 @@ use super::{
 };
 use crate::{
     cache::Cache,
+    config::tls::ClientAuthorities,
     metrics::GatewayMetrics,
     request::RequestFacts,
     routing::{Auth, RequestDecompression, Route, RouteAction, SecurityHeaders},
@@ -73,6 +78,7 @@ use crate::{
 pub(crate) struct ChainParts<'p> {
     pub(crate) access: AccessParts<'p>,
     pub(crate) claim_names: Option<&'p ClaimNames>,
+    pub(crate) authorities: &'p ClientAuthorities,
     pub(crate) limits: &'p [Arc<NamedLimit>],
     /// Counts them with the other replicas.
     pub(crate) shared: Option<&'p Arc<SharedCounter>>,
@@ -94,12 +100,14 @@ pub(crate) struct Chain {
 /// An enum rather than a trait object: the calls are direct, and the steps lie side by side.
 #[derive(Debug)]
 pub(super) enum Step {
+    HttpsRedirect(HttpsRedirect),
     Announcement(Announcement),
     Cors(CorsPolicy),
     NetworkAccess(NetworkAccess),
     Maintenance(MaintenanceMode),
     Fault(FaultInjection),
     ClaimNames(ClaimNames),
+    ClientCertificates(ClientCertificates),
     Upgrade(Upgrade),
     BodyLimit(BodyLimit),
     Decompression(Decompression),
@@ -135,6 +143,10 @@ impl Chain {
         let mut steps = guards(route, parts.clock);
         let claim_names = parts.claim_names.cloned();
         steps.extend(claim_names.map(Step::ClaimNames));
+        if !parts.authorities.is_empty() {
+            let policy = ClientCertificates::new(parts.authorities.clone());
+            steps.push(Step::ClientCertificates(policy));
+        }
         steps.extend([
             Step::Upgrade(Upgrade::new(route)),
             Step::BodyLimit(BodyLimit::new(route.body_limit_bytes)),
@@ -240,7 +252,9 @@ impl Chain {
                 Step::HeaderEdits(policy) => policy.on_response(response),
                 Step::Split(policy) => policy.on_response(context, response),
                 Step::Cache(_) => context.cache_response(response),
-                Step::NetworkAccess(_)
+                Step::HttpsRedirect(_)
+                | Step::ClientCertificates(_)
+                | Step::NetworkAccess(_)
                 | Step::Maintenance(_)
                 | Step::Fault(_)
                 | Step::ClaimNames(_)
@@ -270,6 +284,8 @@ impl Step {
         context: &'f mut PolicyContext,
     ) -> Verdict<'f> {
         match self {
+            Self::HttpsRedirect(policy) => Verdict::Now(policy.on_request(facts)),
+            Self::ClientCertificates(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::Announcement(policy) => Verdict::Now(policy.on_request()),
             Self::Cors(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::NetworkAccess(policy) => Verdict::Now(policy.on_request(facts)),
@@ -328,7 +344,9 @@ fn guards(route: &Route, clock: &Clock) -> Vec<Step> {
     let maintenance = maintenance.map(|mode| Step::Maintenance(MaintenanceMode::new(mode)));
     let fault = guards.fault;
     let fault = fault.map(|fault| Step::Fault(FaultInjection::new(fault)));
-    [cors, announcement, networks, maintenance, fault]
+    let https = guards.https_port;
+    let https = https.map(|port| Step::HttpsRedirect(HttpsRedirect::new(port)));
+    [https, cors, announcement, networks, maintenance, fault]
         .into_iter()
         .flatten()
         .collect()

@@ -15,7 +15,8 @@ use crate::{
 
 const HASURA_PREFIX: &str = "x-hasura-";
 
-/// The names of all claims in the configuration.
+/// The names of all claims in the configuration, and of what is said about client certificates or by
+/// external services.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimNames {
     names: Arc<[HeaderName]>,
@@ -23,15 +24,16 @@ pub(crate) struct ClaimNames {
 }
 
 impl ClaimNames {
-    /// `None`: no claim, nor what a service says, is sent to any upstream.
+    /// `None`: nothing of the kind is sent to any upstream.
     pub(crate) fn of(config: &Config) -> Option<Self> {
         let of_issuers = config.issuers.iter().flat_map(|issuer| &issuer.headers);
         let routes = config.routes.routes().iter();
-        let of_routes = routes.flat_map(|route| &route.access.headers);
+        let of_routes = routes.clone().flat_map(|route| &route.access.headers);
         let names = of_issuers.chain(of_routes).map(|header| &header.name);
-        let routes = config.routes.routes().iter();
         let services = routes.filter_map(|route| route.forward_auth.as_ref());
         let names = names.chain(services.flat_map(|service| &service.response_headers));
+        let authorities = config.tls.authorities.iter();
+        let names = names.chain(authorities.flat_map(|authority| authority.headers.names()));
         let mut names: Vec<HeaderName> = names.cloned().collect();
         names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     reply::GatewayResponse,
-    request::is_visible,
+    request::{TlsSession, is_visible},
     upstream::{Mirror, Upstream},
 };
 
@@ -32,6 +32,8 @@ pub(crate) struct PolicyContext {
     pub(crate) edits: Vec<Edit>,
     /// The client's connection is encrypted, by what a trusted proxy says too.
     pub(crate) is_secure: bool,
+    /// Of the client's connection, if it has TLS here.
+    pub(crate) tls: Option<Arc<TlsSession>>,
     /// That a policy has chosen.
     pub(crate) upstream: Option<Arc<Upstream>>,
     /// Gets a copy of the request.

@@ -58,7 +58,9 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
             })
         }
         Step::Cors(_) | Step::NetworkAccess(_) => guards(step, route, config),
+        Step::HttpsRedirect(_) => json!({ "https_port": route.guards.https_port }),
         Step::ClaimNames(_)
+        | Step::ClientCertificates(_)
         | Step::GrpcWeb
         | Step::Refusal
         | Step::Maintenance(_)
@@ -120,10 +122,7 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
 /// What a route without an upstream answers.
 fn answer(step: &Step, route: &Route, config: &Config) -> Value {
     match step {
-        Step::Redirect(_) => json!({
-            "redirect": route.redirect.as_ref().map(ToString::to_string),
-            "redirect_status": route.redirect_status.map(|status| status.as_u16()),
-        }),
+        Step::Redirect(_) => redirect(route),
         Step::Respond(_) => json!({
             "status": route.respond.as_ref().map(|response| response.status.as_u16()),
         }),
@@ -133,6 +132,13 @@ fn answer(step: &Step, route: &Route, config: &Config) -> Value {
         }),
         _ => json!({}),
     }
+}
+
+fn redirect(route: &Route) -> Value {
+    json!({
+        "redirect": route.redirect.as_ref().map(ToString::to_string),
+        "redirect_status": route.redirect_status.map(|status| status.as_u16()),
+    })
 }
 
 fn access(route: &Route, config: &Config) -> Value {

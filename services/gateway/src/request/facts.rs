@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use http::{Method, header};
 
-use super::{headers::Headers, host::Authority, origin::WebOrigin, websocket::WebSocket};
+use super::{
+    headers::Headers, host::Authority, origin::WebOrigin, tls::TlsSession, websocket::WebSocket,
+};
 
 /// A request, borrowed from whichever parser read it.
 #[derive(Clone, Copy)]
@@ -14,6 +16,8 @@ pub(crate) struct RequestFacts<'r> {
     pub(crate) path: &'r str,
     /// Path and query as the upstream sees them, after a `rewrite`.
     pub(crate) target: &'r [u8],
+    /// The same as sent, in any form.
+    pub(crate) sent_target: &'r [u8],
     /// That was matched.
     pub(crate) host: Option<&'r [u8]>,
     pub(crate) client_ip: IpAddr,
@@ -23,6 +27,8 @@ pub(crate) struct RequestFacts<'r> {
     pub(crate) is_of_trusted_proxy: bool,
     /// Path and query as the client sent them, in their one spelling.
     pub(crate) uri: &'r [u8],
+    /// Of the connection, if it has TLS here.
+    pub(crate) tls: Option<&'r TlsSession>,
     /// What a trusted proxy calls the host that the client asked for.
     pub(crate) reported_host: Option<&'r str>,
     pub(crate) websocket: WebSocket,
@@ -61,11 +67,13 @@ impl<'r> RequestFacts<'r> {
             method: &GET,
             path: "/",
             target: b"/",
+            sent_target: b"/",
             host: None,
             client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             is_secure: false,
             is_of_trusted_proxy: false,
             uri: b"/",
+            tls: None,
             reported_host: None,
             websocket: WebSocket::No,
             authority: None,

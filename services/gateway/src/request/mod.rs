@@ -12,6 +12,7 @@ mod identity;
 mod origin;
 pub(crate) mod path;
 mod target;
+mod tls;
 mod websocket;
 
 pub(crate) use facts::{Captures, RequestFacts};
@@ -22,4 +23,5 @@ pub(crate) use headers::{Headers, is_visible};
 pub(crate) use identity::{has_prefix, is_alias, is_reserved, is_untrusted};
 pub(crate) use origin::{OriginPattern, preflight_method};
 pub(crate) use target::{RequestTarget, reconcile};
+pub(crate) use tls::{AuthorityId, ClientCertificate, TlsSession};
 pub(crate) use websocket::WebSocket;

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use http::header;
 use quartet_auth::signature::Signer;
 use serde::Deserialize;
 use serde_json::json;
-use url::Url;
 
 use super::{Revocations, TooMany};
-use crate::config::model;
+use crate::{
+    config::model,
+    signed::{SignedClient, SignedError},
+};
 
 /// A longer response is none of core's.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -26,12 +27,8 @@ const SIGNED_ID: &str = "revocations";
 /// Why the feed could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FeedError {
-    #[error("core does not respond as expected")]
-    Http(#[from] reqwest::Error),
-    #[error("the response is longer than {MAX_BODY_BYTES} bytes")]
-    TooLong,
-    #[error("the response is not valid")]
-    Invalid(#[from] serde_json::Error),
+    #[error(transparent)]
+    Request(#[from] SignedError),
     #[error("the response names something that is neither a session nor a cursor")]
     NotOfCore,
     #[error("there are more pages than can be read at once")]
@@ -57,9 +54,7 @@ struct RevokedSession {
 #[derive(Debug)]
 pub(crate) struct Follower {
     settings: model::Revocations,
-    url: Url,
-    signer: Signer,
-    client: reqwest::Client,
+    client: SignedClient,
     cursor: Option<String>,
     /// When the last round began.
     began: Option<DateTime<Utc>>,
@@ -75,18 +70,10 @@ impl Follower {
         let (Some(url), Some(signer)) = (settings.url.clone(), signer) else {
             return Ok(None);
         };
-        let mut client = reqwest::Client::builder()
-            .timeout(Duration::from_millis(settings.timeout_ms))
-            .redirect(reqwest::redirect::Policy::none());
-        if url.scheme() == "http" {
-            // Parsing the certificates of the platform takes time and a megabyte, for nothing here.
-            client = client.tls_certs_only([]);
-        }
+        let timeout = Duration::from_millis(settings.timeout_ms);
         Ok(Some(Self {
             settings: settings.clone(),
-            url,
-            signer,
-            client: client.build()?,
+            client: SignedClient::new(url, signer, timeout, MAX_BODY_BYTES)?,
             cursor: None,
             began: None,
         }))
@@ -133,21 +120,8 @@ impl Follower {
     async fn page(&self, revocations: &Revocations) -> Result<Page, FeedError> {
         let body = json!({ "after": self.cursor }).to_string();
         let now = revocations.clock.now();
-        let request = self
-            .client
-            .post(self.url.clone())
-            .headers(self.signer.sign(SIGNED_ID, now, body.as_bytes()))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(body);
-        let mut response = request.send().await?.error_for_status()?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err(FeedError::TooLong);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(serde_json::from_slice(&body)?)
+        let body = self.client.post(SIGNED_ID, now, body).await?;
+        Ok(serde_json::from_slice(&body).map_err(SignedError::from)?)
     }
 }
 

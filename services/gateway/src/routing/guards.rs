@@ -11,6 +11,8 @@ use crate::request::OriginPattern;
 /// `None`: the route does without.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Guards {
+    /// Requests without TLS are sent to this port.
+    pub(crate) https_port: Option<u16>,
     pub(crate) cors: Option<Arc<Cors>>,
     pub(crate) networks: Option<Arc<ClientNetworks>>,
     pub(crate) maintenance: Option<Arc<Maintenance>>,

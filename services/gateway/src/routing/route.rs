@@ -77,6 +77,8 @@ pub(crate) struct Route {
     pub(crate) response_headers: Vec<HeaderEdit<HeaderValue>>,
     pub(crate) guards: Guards,
     pub(crate) upgrade: bool,
+    /// Idle `WebSockets` get a ping after this time.
+    pub(crate) ping: Option<Duration>,
     /// Responses may be silent for as long as `stream_timeout`.
     pub(crate) stream: bool,
     /// Paths may have encoded slashes and semicolons.

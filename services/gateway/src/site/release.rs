@@ -134,12 +134,11 @@ impl Current {
 
 impl Release {
     fn new(directory: Arc<Directory>, previous: Option<(Arc<Self>, Instant)>) -> Self {
-        let weigh = |name: &Box<str>, entry: &Arc<Entry>| {
-            let size = OVERHEAD_BYTES + name.len() + entry.size_bytes();
-            u32::try_from(size).unwrap_or(u32::MAX)
-        };
-        let files = moka::sync::Cache::builder()
-            .weigher(weigh)
+        let files = moka::sync::Cache::<Box<str>, Arc<Entry>>::builder()
+            .weigher(|name, entry| {
+                let size = OVERHEAD_BYTES + name.len() + entry.size_bytes();
+                u32::try_from(size).unwrap_or(u32::MAX)
+            })
             .max_capacity(directory.settings.max_cache_bytes)
             .build();
         Self {

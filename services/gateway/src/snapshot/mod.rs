@@ -8,6 +8,7 @@
 mod describe;
 mod notices;
 mod parts;
+mod tls;
 
 use std::{
     sync::Arc,
@@ -20,6 +21,7 @@ use quartet_common::{clock::Clock, config::ConfigError, problem::Problem};
 
 use crate::{
     admin_access::AdminAccess,
+    api_keys::ApiKeys,
     cache::Cache,
     config::Config,
     document::DocumentSlot,
@@ -27,11 +29,12 @@ use crate::{
     metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
         AccessParts, Chain, ChainParts, ClaimNames, ValidationParts,
-        rate_limit::{LocalCounter, NamedLimit, SharedCounter},
+        rate_limit::{LocalCounter, SharedCounter},
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
     site::Site,
+    tls::{Acceptance, AllCertificateFiles, Certificates},
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
 
@@ -40,6 +43,8 @@ use crate::{
 pub(crate) struct Snapshot {
     pub(crate) config: Config,
     pub(crate) admin: AdminAccess,
+    pub(crate) certificates: AllCertificateFiles,
+    pub(crate) acceptance: Acceptance,
     /// In the order of the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// In the order of the configuration.
@@ -54,6 +59,8 @@ pub(crate) struct Snapshot {
     series: Vec<PatternSeries>,
     /// Of the issuers of the configuration, in their order.
     verifiers: Vec<JwtVerifier>,
+    /// `None`: they are not accepted.
+    api_keys: Option<Arc<ApiKeys>>,
     /// By the index of the upstream; `None`: no route validates against its document.
     documents: Vec<Option<Arc<DocumentSlot>>>,
     /// `None`: each process counts for itself.
@@ -67,6 +74,7 @@ pub(crate) struct SnapshotContext<'s> {
     pub(crate) counter: &'s Arc<LocalCounter>,
     pub(crate) revocations: &'s Arc<Revocations>,
     pub(crate) metrics: &'s GatewayMetrics,
+    pub(crate) certificates: &'s Arc<Certificates>,
 }
 
 impl Snapshot {
@@ -81,22 +89,22 @@ impl Snapshot {
         shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
         let admin = AdminAccess::build(&config.admin, previous.map(|known| &known.admin))?;
+        let (certificates, acceptance) = Self::tls(&config, previous, shared)?;
         let verifiers = Self::verifiers(&config, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
         let upstreams: Vec<_> = upstreams
             .map(|upstream| Self::carry_over(upstream, previous))
             .collect();
         let lookups = Self::lookups(&config, &upstreams, previous, shared.metrics);
-        let limits = config.limits.iter();
-        let limits: Vec<_> = limits
-            .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
-            .collect();
+        let limits = Self::limits(&config, shared);
         let shared_counter = Self::shared_counter(&config, previous, shared)?;
         let sessions = Self::session_check(&config, shared.revocations);
+        let api_keys = Self::api_keys(&config, previous, shared)?;
         let access = AccessParts {
             issuers: &config.issuers,
             verifiers: &verifiers,
             sessions: sessions.as_ref(),
+            api_keys: api_keys.as_ref(),
         };
         let claim_names = ClaimNames::of(&config);
         let caches = config.caches.iter();
@@ -112,6 +120,7 @@ impl Snapshot {
         let parts = ChainParts {
             access,
             claim_names: claim_names.as_ref(),
+            authorities: &config.tls.authorities,
             limits: &limits,
             shared: shared_counter.as_ref(),
             upstreams: &upstreams,
@@ -129,13 +138,12 @@ impl Snapshot {
                 Chain::new(route, mirror, parts)
             })
             .collect();
-        let patterns = config.routes.patterns();
-        let series = patterns
-            .map(|pattern| PatternSeries::new(&shared.metrics.http, &pattern.text))
-            .collect();
+        let series = series(&config, shared.metrics);
         let snapshot = Self {
             config,
             admin,
+            certificates,
+            acceptance,
             upstreams,
             lookups,
             chains,
@@ -143,6 +151,7 @@ impl Snapshot {
             sites,
             series,
             verifiers,
+            api_keys,
             documents,
             shared_counter,
         };
@@ -263,6 +272,14 @@ impl Snapshot {
     }
 }
 
+/// By the rank of the pattern.
+fn series(config: &Config, metrics: &GatewayMetrics) -> Vec<PatternSeries> {
+    let patterns = config.routes.patterns();
+    patterns
+        .map(|pattern| PatternSeries::new(&metrics.http, &pattern.text))
+        .collect()
+}
+
 /// Sets what is known of the replicas now.
 fn export_replicas(upstream: &Upstream, metrics: &GatewayMetrics) {
     let name = &upstream.config.name;
@@ -305,6 +322,7 @@ mod tests {
             counter: &Arc::new(LocalCounter::new(100)),
             revocations: &Revocations::new(Clock::system()),
             metrics: &metrics,
+            certificates: &Certificates::new(),
         };
         let Ok(snapshot) = Snapshot::build(config, None, shared) else {
             return Ok(());

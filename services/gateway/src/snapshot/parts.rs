@@ -7,11 +7,15 @@ use quartet_common::{clock::Clock, config::ConfigError};
 
 use super::{Snapshot, SnapshotContext};
 use crate::{
+    api_keys::ApiKeys,
     cache::{Cache, CacheSettings},
     config::{Config, IssuerConfig, UpstreamConfig, model::OnFeedError},
     document::{CompileSettings, DocumentSlot, DocumentSource},
     metrics::GatewayMetrics,
-    policy::{SessionCheck, rate_limit::SharedCounter},
+    policy::{
+        SessionCheck,
+        rate_limit::{NamedLimit, SharedCounter},
+    },
     revocations::Revocations,
     routing::{Route, RouteAction},
     site::Site,
@@ -88,11 +92,7 @@ impl Snapshot {
     }
 
     /// With equal settings the ones before, which know their files.
-    pub(super) fn sites(
-        config: &Config,
-        previous: Option<&Self>,
-        clock: &Clock,
-    ) -> Vec<Arc<Site>> {
+    pub(super) fn sites(config: &Config, previous: Option<&Self>, clock: &Clock) -> Vec<Arc<Site>> {
         let sites = config.sites.iter().map(|settings| {
             let mut before = previous.iter().flat_map(|snapshot| &snapshot.sites);
             let known = before.find(|known| *known.settings == *settings);
@@ -141,6 +141,14 @@ impl Snapshot {
             })
         });
         lookups.collect()
+    }
+
+    /// In the order of the configuration.
+    pub(super) fn limits(config: &Config, shared: SnapshotContext<'_>) -> Vec<Arc<NamedLimit>> {
+        let limits = config.limits.iter();
+        limits
+            .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
+            .collect()
     }
 
     /// With equal settings the one before; with others of the same server, its connection stays.
@@ -195,6 +203,26 @@ impl Snapshot {
             Ok(verifier)
         };
         config.issuers.iter().map(build).collect()
+    }
+
+    /// With equal settings the ones before, with their tokens.
+    ///
+    /// # Errors
+    /// When nothing can be fetched over TLS here.
+    pub(super) fn api_keys(
+        config: &Config,
+        previous: Option<&Self>,
+        shared: SnapshotContext<'_>,
+    ) -> Result<Option<Arc<ApiKeys>>, ConfigError> {
+        let (settings, feed) = (&config.model.api_keys, &config.model.revocations);
+        let known = previous.and_then(|previous| previous.api_keys.as_ref());
+        if let Some(known) = known.filter(|known| known.is_of(settings, feed)) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let count = shared.metrics.api_key_exchanges();
+        let keys = ApiKeys::new(settings, feed, shared.clock, count);
+        let keys = keys.map_err(|error| ConfigError::invalid("api_keys.url", error.to_string()))?;
+        Ok(keys.map(Arc::new))
     }
 
     /// `None`: there is no feed of revoked sessions.

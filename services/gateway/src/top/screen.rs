@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
+
 use super::{
     rates::{Rates, per_second},
     table::{Cell, Table, cut, painted, plain},
@@ -16,7 +18,7 @@ const RED: u8 = 31;
 const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
 const DAY_SECONDS: i64 = 86_400;
-/// Then certificates are red, and before yellow.
+/// Then certificates are red, and before yellow; those that are valid for a short time later than that.
 const FEW_DAYS: i64 = 7;
 const SOON_DAYS: i64 = 30;
 const MIB: u64 = 1024 * 1024;
@@ -273,20 +275,30 @@ impl View<'_> {
     }
 
     fn certificates(&self) -> Option<Table> {
-        let mut table = Table::new(&["CERTIFICATE", "SUBJECT", "VALID UNTIL", "DAYS LEFT"]);
+        let mut table = Table::new(&[
+            "CERTIFICATE",
+            "SUBJECT",
+            "VALID UNTIL",
+            "DAYS LEFT",
+            "PROBLEM",
+        ]);
         for certificate in &self.now.certificates {
             let left = certificate.not_after - self.now.at;
             let days = left.num_seconds().div_euclid(DAY_SECONDS);
-            let color = match days {
-                ..FEW_DAYS => Some(RED),
-                FEW_DAYS..SOON_DAYS => Some(YELLOW),
+            let life = certificate.not_after - certificate.not_before;
+            let color = match left {
+                _ if certificate.problem.is_some() => Some(RED),
+                left if left < TimeDelta::days(FEW_DAYS).min(life * 3 / 20) => Some(RED),
+                left if left < TimeDelta::days(SOON_DAYS).min(life * 3 / 10) => Some(YELLOW),
                 _ => None,
             };
+            let problem = certificate.problem.as_deref().unwrap_or_default();
             table.row(vec![
                 Cell::text(&certificate.of),
                 Cell::text(&certificate.subject),
                 Cell::text(certificate.not_after.format("%F").to_string()),
                 Cell::number(days.to_string()).colored(color),
+                Cell::text(problem),
             ]);
         }
         (!self.now.certificates.is_empty()).then_some(table)

@@ -16,6 +16,7 @@ mod outlier;
 mod pool;
 mod replicas;
 mod retry;
+mod tls;
 
 pub(crate) use balance::Other;
 pub(crate) use gate::{Overload, Permit};
@@ -27,6 +28,7 @@ pub(crate) use mirror::{Mirror, MirrorOutcome, RequestCopy};
 pub(crate) use pool::Pool;
 pub(crate) use replicas::{Lookup, Replica, Upstream};
 pub(crate) use retry::backoff;
+pub(crate) use tls::UpstreamTls;
 
 /// Why requests are not sent to an upstream although it has replicas.
 pub(crate) const REFUSALS: [&str; 3] = ["circuit_open", "queue_full", "queue_timeout"];

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     ops::Range,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
@@ -19,6 +19,7 @@ use super::{
     health::{Health, HealthState},
     outlier::OutlierCounts,
     retry::Budget,
+    tls::UpstreamTls,
 };
 use crate::config::{Host, UpstreamConfig, UpstreamTarget};
 
@@ -36,6 +37,8 @@ pub(crate) struct Upstream {
     /// `None`: requests in flight are not limited.
     pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) breaker: Option<Arc<Breaker>>,
+    /// Built for the first WebSocket.
+    pub(super) tls: OnceLock<UpstreamTls>,
     /// Held while an outlier is ejected.
     pub(super) ejections: Mutex<()>,
     /// One for each target, in the same order.
@@ -152,6 +155,7 @@ impl Upstream {
             retry_budget: Budget::new(config.retry_budget_percent),
             gate: config.load.any().then(|| gate.unwrap_or_default()),
             breaker: (config.circuit_breaker.is_some()).then(|| breaker.unwrap_or_default()),
+            tls: OnceLock::new(),
             ejections: Mutex::default(),
             lookups: Mutex::new(lookups),
             departed: Mutex::new(previous.map_or_else(Vec::new, |p| p.departed().clone())),
@@ -160,6 +164,21 @@ impl Upstream {
         upstream.keep_marks(previous);
         upstream.publish();
         upstream
+    }
+
+    /// `None`: connections are plain.
+    ///
+    /// # Errors
+    /// When the name or the certificates cannot be used.
+    pub(crate) fn tls(&self) -> anyhow::Result<Option<UpstreamTls>> {
+        let Some(settings) = &self.config.tls else {
+            return Ok(None);
+        };
+        if let Some(known) = self.tls.get() {
+            return Ok(Some(known.clone()));
+        }
+        let built = UpstreamTls::new(settings)?;
+        Ok(Some(self.tls.get_or_init(|| built).clone()))
     }
 
     pub(crate) fn replicas(&self) -> Arc<Vec<Arc<Replica>>> {

@@ -4,6 +4,8 @@
 
 #[path = "../it/admin.rs"]
 mod admin;
+#[path = "../it/api_keys.rs"]
+mod api_keys;
 #[path = "../it/auth.rs"]
 mod auth;
 #[path = "../it/balancing.rs"]
@@ -18,6 +20,8 @@ mod caching;
 mod caching_hostile;
 #[path = "../it/caching_routes.rs"]
 mod caching_routes;
+#[path = "../it/client_certificates.rs"]
+mod client_certificates;
 #[path = "../it/client_ip.rs"]
 mod client_ip;
 #[path = "../it/compression.rs"]
@@ -44,6 +48,8 @@ mod guards;
 mod hostile;
 #[path = "../it/http2.rs"]
 mod http2;
+#[path = "../it/https_redirects.rs"]
+mod https_redirects;
 #[path = "../it/interfaces.rs"]
 mod interfaces;
 #[path = "../it/issuers.rs"]
@@ -58,6 +64,10 @@ mod lookups;
 mod matching;
 #[path = "../it/mirrors.rs"]
 mod mirrors;
+#[path = "../it/public_tls.rs"]
+mod public_tls;
+#[path = "../it/public_tls_files.rs"]
+mod public_tls_files;
 #[path = "../it/reloads.rs"]
 mod reloads;
 #[path = "../it/replicas.rs"]

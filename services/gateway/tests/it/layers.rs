@@ -1,5 +1,6 @@
 //! The arrows of the architecture; `edge` alone knows pingora.
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 #[test]
 fn imports_point_downward() {
     quartet_testing::arrows::check(
@@ -8,7 +9,7 @@ fn imports_point_downward() {
             ["lib", "*", "pingora"],
             [
                 "edge",
-                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz cache",
+                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz cache tls metrics",
                 "",
             ],
             [
@@ -18,12 +19,12 @@ fn imports_point_downward() {
             ],
             [
                 "background",
-                "state config policy upstream metrics revocations reloads",
+                "state config policy upstream metrics revocations reloads tls",
                 "pingora axum",
             ],
             [
                 "state",
-                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads",
+                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads tls",
                 "pingora axum",
             ],
             [
@@ -41,21 +42,28 @@ fn imports_point_downward() {
             ["explain", "snapshot policy routing request", "pingora axum"],
             [
                 "snapshot",
-                "admin_access policy document cache site upstream config routing metrics error revocations",
+                "admin_access api_keys policy document cache site upstream config routing metrics error revocations tls",
                 "pingora axum",
             ],
             [
                 "policy",
-                "document cache site config routing request upstream metrics reply error fuzz revocations",
+                "document cache site config routing request upstream metrics reply error fuzz revocations api_keys tls",
                 "pingora axum",
             ],
             ["admin_access", "config", "pingora axum"],
+            ["tls", "config request", "pingora axum"],
             ["metrics", "document upstream", "pingora axum"],
             ["document", "request fuzz", "pingora axum"],
-            ["revocations", "config", "pingora axum"],
+            ["revocations", "config signed", "pingora axum"],
+            ["api_keys", "config signed", "pingora axum"],
+            ["signed", "", "pingora axum"],
             ["upstream", "config request", "pingora axum"],
             ["config", "cache site routing request", "pingora axum"],
-            ["site", "cache routing request reply error fuzz", "pingora axum"],
+            [
+                "site",
+                "cache routing request reply error fuzz",
+                "pingora axum",
+            ],
             ["cache", "request reply fuzz", "pingora axum"],
             ["routing", "request", "pingora axum"],
             ["request", "", "pingora axum"],

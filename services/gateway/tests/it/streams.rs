@@ -1,5 +1,7 @@
 //! WebSocket and server-sent events pass through unbuffered.
 
+use std::net::SocketAddr;
+
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -15,10 +17,10 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
-use crate::support::{DEADLINE, Gateway, client, eventually, route, serve, upstream};
+use crate::support::{DEADLINE, DIRECT, Gateway, client, eventually, route, serve, upstream};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn websocket_messages_pass_in_both_directions() {
+/// An upstream that returns messages.
+async fn echoing() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -34,6 +36,12 @@ async fn websocket_messages_pass_in_both_directions() {
             });
         }
     });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn websocket_messages_pass_in_both_directions() {
+    let address = echoing().await;
     // The timeout of ordinary responses must not close an idle WebSocket.
     let more = "upgrade = true\nbody_limit_bytes = 16\nresponse_timeout_seconds = 1\nbody_timeout_seconds = 1";
     let gateway = Gateway::start(&[upstream(&[address]), route("ws", "/ws", more)].concat()).await;
@@ -68,6 +76,66 @@ async fn websocket_messages_pass_in_both_directions() {
     assert_eq!(gateway.count(&count).await, 1);
     let timed = format!("http_server_request_duration_seconds_count{labels}");
     assert_eq!(gateway.count(&timed).await, 0);
+}
+
+/// Pings stand between messages, and stop when the WebSocket is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_websocket_gets_pings() {
+    let text = [
+        upstream(&[echoing().await]),
+        route("ws", "/ws", "upgrade = true\nping_seconds = 1"),
+    ];
+    let gateway = Gateway::start(&text.concat()).await;
+    let url = format!("ws://{}/ws", gateway.public);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    for length in [1, 200, 70_000] {
+        let text = "x".repeat(length);
+        socket.send(Message::text(text.clone())).await.unwrap();
+        let received = timeout(DEADLINE, socket.next()).await.unwrap();
+        assert_eq!(received.unwrap().unwrap(), Message::text(text));
+        // The answer to the ping is sent with the next message.
+        let received = timeout(DEADLINE, socket.next()).await.unwrap();
+        assert_eq!(received.unwrap().unwrap(), Message::Ping(Bytes::new()));
+    }
+    socket.close(None).await.unwrap();
+    while let Some(Ok(message)) = timeout(DEADLINE, socket.next()).await.unwrap() {
+        assert!(message.is_close(), "{message:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_answers_no_ping_is_disconnected() {
+    if !DIRECT {
+        // pingora counts the pings as the upstream's.
+        return;
+    }
+    let more = "upgrade = true\nping_seconds = 1\nstream_timeout_seconds = 2";
+    let text = [upstream(&[echoing().await]), route("ws", "/ws", more)];
+    let gateway = Gateway::start(&text.concat()).await;
+    // One that answers stays.
+    let url = format!("ws://{}/ws", gateway.public);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let answering = tokio::spawn(async move {
+        let mut pings = 0;
+        while let Some(Ok(message)) = socket.next().await {
+            pings += usize::from(message.is_ping());
+            socket.flush().await.unwrap();
+            if pings == 4 {
+                return true;
+            }
+        }
+        false
+    });
+    let mut silent = TcpStream::connect(gateway.public).await.unwrap();
+    let handshake = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    silent.write_all(handshake.as_bytes()).await.unwrap();
+    let mut received = Vec::new();
+    let end = timeout(DEADLINE, silent.read_to_end(&mut received)).await;
+    end.unwrap().unwrap();
+    let pings = received.windows(2).filter(|bytes| bytes == b"\x89\x00");
+    assert!((1..=2).contains(&pings.count()), "{received:?}");
+    assert!(timeout(DEADLINE, answering).await.unwrap().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

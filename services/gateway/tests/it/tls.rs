@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -20,6 +21,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, Message, handshake::derive_accept_key, protocol::Role},
+};
 
 use crate::support::{DIRECT, Gateway, client, eventually, problem, route};
 
@@ -109,13 +114,35 @@ async fn serve(mut stream: TlsStream<TcpStream>) {
     let mut bytes = Vec::new();
     while stream.read_buf(&mut bytes).await.unwrap_or(0) > 0 {
         if bytes.ends_with(b"\r\n\r\n") {
-            bytes.clear();
+            let head = String::from_utf8(std::mem::take(&mut bytes)).unwrap();
+            let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+            let key = fields.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
+            if let Some((_, key)) = key {
+                return serve_websocket(stream, key, text).await;
+            }
             let response = format!(
                 "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}",
                 text.len()
             );
             stream.write_all(response.as_bytes()).await.unwrap();
             stream.flush().await.unwrap();
+        }
+    }
+}
+
+/// Sends the text, then what it receives.
+async fn serve_websocket(mut stream: TlsStream<TcpStream>, key: &str, text: String) {
+    let accept = derive_accept_key(key.as_bytes());
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-accept: {accept}\r\n\r\n"
+    );
+    stream.write_all(response.as_bytes()).await.unwrap();
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    socket.send(Message::text(text)).await.unwrap();
+    while let Some(Ok(message)) = socket.next().await {
+        if message.is_text() {
+            socket.send(message).await.unwrap();
         }
     }
 }
@@ -177,6 +204,34 @@ async fn http2_is_negotiated_if_both_want_it() {
         })
         .await;
     }
+}
+
+/// `WebSockets` use HTTP/1.1, whatever else is offered.
+#[tokio::test(flavor = "multi_thread")]
+async fn websockets_pass_to_verified_upstreams() {
+    let service = service(&["h2", "http/1.1"]).await;
+    for http2 in [false, true] {
+        let more = format!("{}\nhttp2 = {http2}", trusting(AUTHORITY));
+        let upgrade = settings(service.address, &more) + "upgrade = true\n";
+        let gateway = Gateway::start(&upgrade).await;
+        for _ in 0..20 {
+            let url = format!("ws://{}/ws", gateway.public);
+            let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+            let first = socket.next().await.unwrap().unwrap();
+            assert_eq!(first, Message::text("http/1.1 upstream.test"));
+            let long = Message::text("x".repeat(100_000));
+            socket.send(long.clone()).await.unwrap();
+            assert_eq!(socket.next().await.unwrap().unwrap(), long);
+        }
+    }
+    let upgrade = settings(service.address, &trusting(OTHER_AUTHORITY)) + "upgrade = true\n";
+    let gateway = Gateway::start(&upgrade).await;
+    let url = format!("ws://{}/ws", gateway.public);
+    let refused = tokio_tungstenite::connect_async(url).await.unwrap_err();
+    let tungstenite::Error::Http(response) = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(response.status(), 503);
 }
 
 /// An upstream that cannot be verified receives nothing.
@@ -363,11 +418,6 @@ fn incomplete_settings_are_refused() {
             "addresses = [\"a:1\"]\ntls_ca = \"x\"",
             "",
             "upstreams.u.tls_ca",
-        ),
-        (
-            "addresses = [\"a:1\"]\ntls = true",
-            "upgrade = true",
-            "routes.x.upgrade",
         ),
     ] {
         let (good, errors) = check(upstream, route);

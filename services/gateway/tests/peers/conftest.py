@@ -96,6 +96,65 @@ def upstream():
         yield upstream
 
 
+TLS_SETTINGS = """
+[[server.listen]]
+address = "127.0.0.1:{tls}"
+tls = true
+[tls]
+min_version = "{version}"
+[certificates.localhost]
+certificate_path = "{directory}/localhost.pem"
+key_path = "{directory}/localhost.key"
+"""
+
+
+def make_certificate(directory):
+    """For localhost, by an authority of its own."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    (directory / "names").write_text("subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n")
+    for command in [
+        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test", "-days", "2"],
+        ["req", *key, "-keyout", "localhost.key", "-out", "request", "-subj", "/CN=localhost"],
+        ["x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+        + ["-days", "90", "-extfile", "names", "-out", "localhost.pem"],
+    ]:
+        subprocess.run(["openssl", *command], cwd=directory, check=True, capture_output=True)
+
+
+class TlsGateway:
+    """Listens on localhost: both versions at one port, 1.3 alone at the other one."""
+
+    def __init__(self, ports):
+        self.tls_port, self.modern_port = ports
+
+
+@pytest.fixture(scope="module")
+def tls_gateway(upstream, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tls")
+    make_certificate(directory)
+    program = Path(os.environ["PROGRAMS"]) / "quartet-gateway"
+    environment = {"PATH": os.environ["PATH"]}
+    ports, processes = [], []
+    try:
+        for version in ["1.2", "1.3"]:
+            port, tls = free_port(), free_port()
+            settings = SETTINGS.format(port=port, admin=free_port(), origin=upstream.port, direct="true")
+            # A table of listeners cannot follow a list of them.
+            settings = settings.replace("listen = [", "# listen = [")
+            settings += TLS_SETTINGS.format(tls=tls, version=version, directory=directory)
+            file = directory / f"gateway-{version}.toml"
+            file.write_text(settings)
+            process = subprocess.Popen([program, "serve", "--config", file], env=environment)
+            processes.append(process)
+            wait_for(tls, process)
+            ports.append(tls)
+        yield TlsGateway(ports)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait(timeout=40)
+
+
 @pytest.fixture(scope="module", params=["direct", "general"])
 def gateway(request, upstream, tmp_path_factory):
     port, admin = free_port(), free_port()

@@ -20,10 +20,7 @@ impl DisplayName {
         }
         let name: String = text.trim().nfc().collect();
         if !characters::has_visible(&name) {
-            return Err(Rule::new(
-                "empty",
-                "must contain a visible character; null clears the name",
-            ));
+            return Err(Rule::new("empty", "must contain a visible character"));
         }
         if name.chars().count() > MAX_CHARACTERS {
             return Err(too_long());

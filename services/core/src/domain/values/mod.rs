@@ -1,5 +1,6 @@
 //! Values that are valid once they exist.
 
+pub(crate) mod api_key;
 pub(crate) mod display_name;
 pub(crate) mod email;
 pub(crate) mod password;

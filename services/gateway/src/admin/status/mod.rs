@@ -108,7 +108,7 @@ fn report(state: &State, readiness: Report) -> Status {
             .as_ref()
             .map(|counter| store(&counter.store.describe())),
         caches: bounded(&mut omitted, caches(&snapshot, state)),
-        certificates: bounded(&mut omitted, certificates::of(config)),
+        certificates: bounded(&mut omitted, certificates::of(state)),
         omitted,
     }
 }

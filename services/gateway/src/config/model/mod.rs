@@ -1,6 +1,7 @@
 //! The configuration as written. `default.toml` documents each setting.
 
 mod admin;
+mod api_keys;
 mod caches;
 mod compression;
 mod forward_auth;
@@ -17,6 +18,7 @@ mod routes;
 mod server;
 mod sites;
 mod split;
+mod tls;
 mod token_place;
 mod upstreams;
 mod validation;
@@ -27,6 +29,7 @@ use quartet_common::config::{Telemetry, empty_as_none};
 use serde::Deserialize;
 
 pub(crate) use admin::Admin;
+pub(crate) use api_keys::ApiKeys;
 pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
 pub(crate) use compression::{Compress, Compression};
 pub(crate) use guards::{
@@ -41,9 +44,10 @@ pub(crate) use names::Names;
 pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
 pub(crate) use revocations::{OnFeedError, Revocations};
 pub(crate) use routes::{Condition, Route, RouteDefaults};
-pub(crate) use server::{ClientHeader, Listen, Server};
+pub(crate) use server::{AcceptedWith, ClientHeader, Listen, Server};
 pub(crate) use sites::Site;
 pub(crate) use split::Sticky;
+pub(crate) use tls::{Certificate, ClientAuthority, MinVersion, Tls};
 pub(crate) use token_place::TokenPlace;
 pub(crate) use upstreams::{Address, Balance, PrivateKey, Upstream};
 pub(crate) use validation::{UnknownOperations, Validation};
@@ -56,11 +60,13 @@ pub(crate) struct Model {
     _shipped_routes: bool,
     pub(crate) server: Server,
     pub(crate) admin: Admin,
+    pub(crate) tls: Tls,
     pub(crate) discovery: Discovery,
     pub(crate) documents: Documents,
     pub(crate) validation: Validation,
     pub(crate) jwt: Issuer,
     pub(crate) revocations: Revocations,
+    pub(crate) api_keys: ApiKeys,
     pub(crate) telemetry: Telemetry,
     pub(crate) rate_limit_store: RateLimitStore,
     pub(crate) defaults: RouteDefaults,
@@ -81,6 +87,10 @@ pub(crate) struct Model {
     pub(crate) caches: BTreeMap<String, Cache>,
     #[serde(default)]
     pub(crate) sites: BTreeMap<String, Site>,
+    #[serde(default)]
+    pub(crate) certificates: BTreeMap<String, Certificate>,
+    #[serde(default)]
+    pub(crate) client_authorities: BTreeMap<String, ClientAuthority>,
     #[serde(default)]
     pub(crate) routes: BTreeMap<String, Route>,
 }

@@ -129,7 +129,11 @@ pub(crate) struct Route {
     #[serde(default)]
     pub(crate) security_headers: Option<RouteSecurityHeaders>,
     #[serde(default)]
+    pub(crate) redirect_to_https: bool,
+    #[serde(default)]
     pub(crate) upgrade: bool,
+    #[serde(default)]
+    pub(crate) ping_seconds: u64,
     #[serde(default)]
     pub(crate) stream: bool,
     #[serde(default)]

@@ -50,7 +50,8 @@ pub(super) fn check(
         (None, _) if route.split.is_some() || route.lookup.is_some() => Some(RouteAction::Choose),
         (None, Some(GatewayPage::AuthVerify)) => {
             if route.auth == Auth::Public {
-                let message = "is not possible with auth = \"public\": there is no caller to verify";
+                let message =
+                    "is not possible with auth = \"public\": there is no caller to verify";
                 checker.error(format!("{key}.serve"), message);
             }
             Some(RouteAction::Verify)
@@ -71,6 +72,27 @@ pub(super) fn is_general(
     let is_general = |index: usize| references.is_general[index];
     let of_split = split.is_some_and(|split| split.parts.iter().any(|part| is_general(part.0)));
     of_split || matches!(action, Some(RouteAction::Proxy(index)) if is_general(index))
+}
+
+/// `WebSockets` begin with HTTP/1.1.
+pub(super) fn check_upgrade(
+    key: &str,
+    route: &model::Route,
+    action: Option<RouteAction>,
+    split: Option<&Split>,
+    references: &References<'_>,
+    checker: &mut Checker,
+) {
+    let speaks_http1 = |index: usize| references.speaks_http1[index];
+    let of_split = split.is_none_or(|split| split.parts.iter().all(|part| speaks_http1(part.0)));
+    let of_action = match action {
+        Some(RouteAction::Proxy(index)) => speaks_http1(index),
+        _ => true,
+    };
+    if route.upgrade && !(of_split && of_action) {
+        let rule = "is not possible with an upstream that has http2 without tls";
+        checker.error(format!("{key}.upgrade"), rule);
+    }
 }
 
 /// The upstream of a call with gRPC-web speaks gRPC, so it needs HTTP/2, and the general path.

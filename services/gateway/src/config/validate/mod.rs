@@ -5,6 +5,7 @@
 mod access;
 mod actions;
 mod admin;
+mod api_keys;
 mod caches;
 mod checker;
 mod compression;
@@ -26,6 +27,7 @@ mod routes;
 mod server;
 mod sites;
 mod split;
+mod tls;
 mod upstreams;
 mod validation;
 mod values;
@@ -79,17 +81,21 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
     let kept = issuers::KeptClaims::gather(&model, &mut checker);
     let issuers = issuers::check(&model, &kept, &mut checker);
     revocations::check(&model.revocations, &mut checker);
+    api_keys::check(&model, &mut checker);
     let known = access::Known {
         issuers: issuers::names(&model),
         kept: &kept,
         model: &model,
     };
     let routes = routes::check(&model, &guards, (&known, &reserved), &mut checker);
+    let tls = tls::check(&model, &reserved, &mut checker);
     checker.finish()?;
+    let tls = tls.ok_or_else(Violations::new)?;
     Ok(Config {
         trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),
         hash: shown::hash(&settings, &model.server),
         admin,
+        tls,
         model,
         settings,
         issuers,

@@ -17,6 +17,8 @@ const CONNECTION_PREFIX: &str = "x-forwarded-";
 pub(super) struct ReservedHeaders {
     /// Those that upstreams get of claims, and of services that decide.
     claims: BTreeSet<String>,
+    /// Those that upstreams get of client certificates.
+    certificates: BTreeSet<String>,
     hasura: bool,
 }
 
@@ -29,11 +31,15 @@ impl ReservedHeaders {
             .map(|issuer| &issuer.claim_headers);
         let of_routes = model.routes.values().map(|route| &route.claim_headers);
         let names = of_issuers.chain(of_routes).flat_map(|table| table.keys());
-        let of_services = model.routes.values().filter_map(|it| it.forward_auth.as_ref());
+        let of_services = model
+            .routes
+            .values()
+            .filter_map(|it| it.forward_auth.as_ref());
         let names = names.chain(of_services.flat_map(|it| &it.copy_response_headers));
         let has_claims = |issuer: &model::Issuer| issuer.hasura_claims.is_some();
         Self {
             claims: names.map(|name| name.to_ascii_lowercase()).collect(),
+            certificates: certificate_headers(model),
             hasura: model.jwt.hasura_claims.is_some() || model.issuers.values().any(has_claims),
         }
     }
@@ -55,15 +61,32 @@ impl ReservedHeaders {
         self.check(name).map_err(|rule| format!("{rule}; {why}"))
     }
 
+    /// Whether upstreams get it of a claim.
+    pub(super) fn is_claim(&self, name: &HeaderName) -> bool {
+        let bytes = name.as_str().as_bytes();
+        self.claims.contains(name.as_str()) || (self.hasura && has_prefix(bytes, HASURA_PREFIX))
+    }
+
     fn check(&self, name: &HeaderName) -> Result<(), String> {
         let bytes = name.as_str().as_bytes();
-        let is_claim = self.claims.contains(name.as_str())
-            || (self.hasura && has_prefix(bytes, HASURA_PREFIX));
-        if is_claim || is_untrusted(bytes) {
+        let is_certificate = self.certificates.contains(name.as_str());
+        if self.is_claim(name) || is_certificate || is_untrusted(bytes) {
             return Err(format!(
                 "`{name}` is a header that clients can forge, and that the gateway removes"
             ));
         }
         Ok(())
     }
+}
+
+fn certificate_headers(model: &model::Model) -> BTreeSet<String> {
+    let names = model.client_authorities.values().flat_map(|authority| {
+        [
+            &authority.subject_header,
+            &authority.fingerprint_header,
+            &authority.certificate_header,
+        ]
+    });
+    let names = names.flatten();
+    names.map(|name| name.to_ascii_lowercase()).collect()
 }

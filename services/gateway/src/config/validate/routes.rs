@@ -20,6 +20,7 @@ use crate::{
 
 /// Bodies pass through, so this only keeps sums of sizes within their type: one tebibyte.
 const MAX_BODY_BYTES: u64 = 1 << 40;
+const MAX_PING_SECONDS: u64 = 3600;
 
 /// The valid ones among the routes that are enabled.
 pub(super) fn check(
@@ -130,6 +131,7 @@ fn check_route(
         response_headers: response_headers?,
         guards: guards?,
         upgrade: route.upgrade,
+        ping: check_ping(&key, route, &bounds, checker),
         stream: route.stream,
         raw_path: route.raw_path,
         body_limit_bytes: bounds.body_limit_bytes,
@@ -150,19 +152,29 @@ fn check_upstreams(
     checker: &mut Checker,
 ) -> bool {
     let is_general = actions::is_general(action, split, references);
-    check_upgrade(key, route, is_general, checker);
+    actions::check_upgrade(key, route, action, split, references, checker);
     actions::check_grpc_web(key, route, (action, split), references, checker);
     validation::check_route(key, route, references, checker);
     is_general
 }
 
-fn check_upgrade(key: &str, route: &model::Route, is_general: bool, checker: &mut Checker) {
-    if is_general && route.upgrade {
-        checker.error(
-            format!("{key}.upgrade"),
-            "is not possible with an upstream that has tls or http2",
-        );
+fn check_ping(
+    key: &str,
+    route: &model::Route,
+    bounds: &model::RouteDefaults,
+    checker: &mut Checker,
+) -> Option<Duration> {
+    let key = format!("{key}.ping_seconds");
+    let (ping, silence) = (route.ping_seconds, bounds.stream_timeout_seconds);
+    if ping > MAX_PING_SECONDS {
+        checker.error(key, format!("must be 0 to {MAX_PING_SECONDS}"));
+    } else if ping > 0 && !route.upgrade {
+        checker.error(key, "is for routes with `upgrade`");
+    } else if ping > 0 && silence > 0 && ping >= silence {
+        let rule = format!("must be less than stream_timeout_seconds, which is {silence}");
+        checker.error(key, rule);
     }
+    unless_zero(ping)
 }
 
 /// A copy needs the whole body, which the direct path does not keep; it passes bodies as they are.

@@ -67,7 +67,8 @@ impl InFlight<'_> {
             let failure = match result {
                 Ok(()) if exchange.has_switched() => {
                     let (upstream, first) = exchange.into_tunnel();
-                    let switched = SwitchedUpstream::new(upstream, first, status, timeouts);
+                    let ping = self.ctx.ping();
+                    let switched = SwitchedUpstream::new(upstream, first, status, timeouts, ping);
                     return Ok(AttemptOutcome::Switched(Box::new(switched)));
                 }
                 Ok(()) => {

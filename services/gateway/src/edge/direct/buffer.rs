@@ -35,6 +35,8 @@ pub(super) struct Buffer {
     end: usize,
     /// What it takes at first.
     size: usize,
+    /// What was written may still be in a buffer of the writer, as with TLS.
+    unflushed: bool,
 }
 
 impl Buffer {
@@ -54,6 +56,7 @@ impl Buffer {
             start: 0,
             end: 0,
             size,
+            unflushed: false,
         }
     }
 
@@ -73,13 +76,24 @@ impl Buffer {
         self.start == self.end
     }
 
+    /// Something is left, or was written and may not have been sent yet.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unflushed || !self.is_empty()
+    }
+
+    /// Nothing of it can be written any more.
+    pub(super) fn discard(&mut self) {
+        self.consume(usize::MAX);
+        self.unflushed = false;
+    }
+
     /// Something was consumed, and something is left.
     pub(super) fn is_partly_used(&self) -> bool {
         self.start > 0
     }
 
     pub(super) fn consume(&mut self, count: usize) {
-        self.start = self.end.min(self.start + count);
+        self.start = self.end.min(self.start.saturating_add(count));
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
@@ -122,7 +136,7 @@ impl Buffer {
         Poll::Ready(Ok(count))
     }
 
-    /// Writes until nothing is left; `progressed` is called for every part.
+    /// Writes until nothing is left, and all of it is sent; `progressed` is called for every part.
     pub(super) fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,
         writer: &mut W,
@@ -130,6 +144,7 @@ impl Buffer {
         mut progressed: impl FnMut(),
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
+            self.unflushed = true;
             let written = Pin::new(&mut *writer).poll_write(context, self.unused());
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -137,7 +152,9 @@ impl Buffer {
             }
             progressed();
         }
-        Pin::new(writer).poll_flush(context)
+        ready!(Pin::new(writer).poll_flush(context))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn make_room(&mut self, wanted: usize) {

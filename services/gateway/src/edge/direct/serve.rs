@@ -3,7 +3,7 @@
 use std::{net::IpAddr, pin::Pin, sync::Arc};
 
 use http::{Method, StatusCode, Version, header};
-use pingora::protocols::{GetSocketDigest as _, Ssl as _};
+use pingora::protocols::GetSocketDigest as _;
 use quartet_common::{problem::Problem, request_id};
 use quartet_telemetry::TRACEPARENT;
 
@@ -25,11 +25,12 @@ use crate::{
         logging, reply,
         request::route,
         request_head::HeadReader,
+        socket::local,
     },
     error,
     policy::{Edit, Flow, ResponseHead as _, headers::forwarded_headers},
     reply::GatewayResponse,
-    request::{Headers as _, WebSocket},
+    request::{Headers as _, TlsSession, WebSocket},
     routing::{MatchedRoute, Route},
     snapshot::Snapshot,
     state::State,
@@ -50,7 +51,9 @@ pub(super) struct Connection {
     /// write to.
     snapshot: Option<Arc<Snapshot>>,
     peer: Option<IpAddr>,
-    tls: bool,
+    tls: Option<Arc<TlsSession>>,
+    /// Of the listener: requests without TLS are redirected, which the other path does.
+    redirects: bool,
     /// An address of the client and its text.
     client: (IpAddr, Box<str>),
     pub(super) alarm: Alarm,
@@ -129,7 +132,8 @@ impl DirectConnection {
                 state: Arc::clone(state),
                 snapshot: None,
                 peer,
-                tls: stream.get_ssl_digest().is_some(),
+                tls: stream.tls(),
+                redirects: state.redirects_to_https(|| local(stream.get_socket_digest())),
                 client: (client, client.to_string().into()),
                 alarm: Alarm::new(),
             },
@@ -172,7 +176,7 @@ impl DirectConnection {
         let mut ctx = Ctx::new(snapshot);
         let peer = Peer {
             ip: connection.peer,
-            tls: connection.tls,
+            tls: connection.tls.clone(),
         };
         ctx.identify(received, peer, &connection.state);
         ctx.matched = Some(matched);
@@ -213,7 +217,7 @@ impl DirectConnection {
         head: &[u8],
     ) -> Option<MatchedRoute> {
         let server = &snapshot.config.model.server;
-        if !server.direct_path || !self.head.is_common() {
+        if !server.direct_path || !self.head.is_common() || self.connection.redirects {
             return None;
         }
         self.head.drop_fields(head, |name| is_dropped(name, server));
@@ -251,7 +255,8 @@ impl Connection {
             state,
             snapshot: None,
             peer: None,
-            tls: ctx.policy.is_secure,
+            tls: ctx.policy.tls.clone(),
+            redirects: false,
             client: (ctx.client_ip, ctx.client_ip.to_string().into()),
             alarm: Alarm::new(),
         }

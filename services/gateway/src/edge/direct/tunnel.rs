@@ -30,7 +30,13 @@ use super::{
     exchange::{Client, Timeouts},
 };
 use crate::{
-    edge::{client_stream::ClientStream, ctx::Ctx, logging, reply},
+    edge::{
+        client_stream::ClientStream,
+        ctx::Ctx,
+        logging,
+        pings::{PING, Pings},
+        reply,
+    },
     policy::AccessEnd,
     state::State,
 };
@@ -53,6 +59,8 @@ pub(super) struct SwitchedUpstream {
     first: Buffer,
     status: Option<u16>,
     bounds: TunnelTimeouts,
+    /// Between two of the gateway's pings. `None`: it sends none.
+    ping: Option<Duration>,
 }
 
 /// What is left of the request.
@@ -77,11 +85,13 @@ impl SwitchedUpstream {
         first: Buffer,
         status: Option<u16>,
         timeouts: Timeouts,
+        ping: Option<Duration>,
     ) -> Self {
         Self {
             upstream,
             first,
             status,
+            ping,
             bounds: TunnelTimeouts {
                 silence: timeouts.response,
                 write: timeouts.write,
@@ -141,7 +151,12 @@ impl Tunnel {
         let access = ctx.policy.access.as_ref();
         let access = access.map(|access| access.end(&self.state.clock));
         let upstream = &mut switched.upstream;
-        let bytes = run(client, upstream, first, (switched.bounds, access)).await;
+        let guards = TunnelGuards {
+            bounds: switched.bounds,
+            access,
+            pings: switched.ping.map(Pings::new),
+        };
+        let bytes = run(client, upstream, first, guards).await;
         let done = logging::CompletedRequest {
             method,
             path,
@@ -154,21 +169,33 @@ impl Tunnel {
     }
 }
 
+/// What a tunnel is held by.
+pub(super) struct TunnelGuards {
+    pub(super) bounds: TunnelTimeouts,
+    pub(super) access: Option<AccessEnd>,
+    pub(super) pings: Option<Pings>,
+}
+
 /// Runs until both sides have ended or failed, a bound is reached, or the token that opened it permits it
 /// no longer. Returns the bytes for the client. `first` is what the upstream has sent already.
 pub(super) async fn run<C, U>(
     client: Client<'_, C>,
     mut upstream: U,
     first: Buffer,
-    (bounds, mut access): (TunnelTimeouts, Option<AccessEnd>),
+    guards: TunnelGuards,
 ) -> u64
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     let Client { stream, alarm } = client;
-    let mut up = Direction::new(Buffer::lend());
-    let mut down = Direction::new(first);
+    let TunnelGuards {
+        bounds,
+        mut access,
+        pings,
+    } = guards;
+    let mut up = Direction::new(Buffer::lend(), None);
+    let mut down = Direction::new(first, pings);
     poll_fn(|context| {
         if let Some(access) = &mut access
             && Pin::new(access).poll(context).is_ready()
@@ -188,7 +215,7 @@ where
 }
 
 fn deadline(up: &Direction, down: &Direction, bounds: TunnelTimeouts) -> Option<Instant> {
-    let last = up.since.max(down.since);
+    let last = up.heard.max(down.heard);
     let silence = if up.done || down.done {
         Some(bounds.end)
     } else {
@@ -197,7 +224,7 @@ fn deadline(up: &Direction, down: &Direction, bounds: TunnelTimeouts) -> Option<
     let silent = silence.map(|silence| last + silence);
     let writes = [up, down]
         .into_iter()
-        .filter(|direction| !direction.buffer.is_empty())
+        .filter(|direction| direction.buffer.has_unsent())
         .map(|direction| direction.since + bounds.write);
     writes.chain(silent).min()
 }
@@ -212,17 +239,29 @@ struct Direction {
     done: bool,
     /// When something was last read or written, or the direction ended.
     since: Instant,
+    /// The same without pings of the gateway.
+    heard: Instant,
     bytes: u64,
+    pings: Option<Pings>,
+    /// The buffer has a ping alone.
+    is_ping: bool,
 }
 
 impl Direction {
-    fn new(buffer: Buffer) -> Self {
+    fn new(buffer: Buffer, mut pings: Option<Pings>) -> Self {
+        let now = Instant::now();
+        if let Some(pings) = &mut pings {
+            pings.passed(buffer.unused());
+        }
         Self {
             bytes: buffer.unused().len() as u64,
             buffer,
             ended: false,
             done: false,
-            since: Instant::now(),
+            since: now,
+            heard: now,
+            pings,
+            is_ping: false,
         }
     }
 
@@ -233,11 +272,16 @@ impl Direction {
         W: AsyncWrite + Unpin,
     {
         while !self.done {
-            if !self.buffer.is_empty() {
-                let since = &mut self.since;
-                let progressed = || *since = Instant::now();
+            if self.buffer.has_unsent() {
+                let (since, heard, is_ping) = (&mut self.since, &mut self.heard, self.is_ping);
+                let progressed = || {
+                    *since = Instant::now();
+                    if !is_ping {
+                        *heard = *since;
+                    }
+                };
                 if ready!(self.buffer.poll_write(to, context, progressed)).is_err() {
-                    self.buffer.consume(self.buffer.unused().len());
+                    self.buffer.discard();
                     self.finish();
                 }
             } else if self.ended {
@@ -246,21 +290,45 @@ impl Direction {
                 self.finish();
             } else {
                 let read = self.buffer.poll_read(from, u64::MAX, context);
-                if read.is_pending() {
+                let Poll::Ready(read) = read else {
                     self.buffer.rest();
-                }
-                let count = ready!(read).unwrap_or(0);
-                self.since = Instant::now();
-                self.bytes += count as u64;
-                self.ended = count == 0;
+                    ready!(self.poll_ping(context));
+                    continue;
+                };
+                let count = read.unwrap_or(0);
+                self.received(count);
             }
         }
+        Poll::Ready(())
+    }
+
+    fn received(&mut self, count: usize) {
+        self.since = Instant::now();
+        self.heard = self.since;
+        self.bytes += count as u64;
+        self.ended = count == 0;
+        self.is_ping = false;
+        if let Some(pings) = &mut self.pings {
+            pings.passed(self.buffer.unused());
+        }
+    }
+
+    /// Ready when a ping is in the buffer.
+    fn poll_ping(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(pings) = &mut self.pings else {
+            return Poll::Pending;
+        };
+        ready!(pings.poll(context));
+        self.buffer.push(&PING);
+        self.since = Instant::now();
+        self.is_ping = true;
         Poll::Ready(())
     }
 
     fn finish(&mut self) {
         self.done = true;
         self.since = Instant::now();
+        self.heard = self.since;
         self.buffer.rest();
     }
 }
@@ -286,7 +354,12 @@ mod tests {
                 stream: &mut here,
                 alarm: &mut alarm,
             };
-            run(client, there, first, (bounds, None)).await
+            let guards = TunnelGuards {
+                bounds,
+                access: None,
+                pings: None,
+            };
+            run(client, there, first, guards).await
         });
         (client, upstream, running)
     }

@@ -1,5 +1,6 @@
 //! Verifies access tokens as the route requires.
 
+mod api_key;
 mod forward;
 mod required;
 mod token;
@@ -20,6 +21,7 @@ use super::{
     verify,
 };
 use crate::{
+    api_keys::ApiKeys,
     config::IssuerConfig,
     request::{RequestFacts, WebSocket},
     revocations::Revocations,
@@ -45,6 +47,8 @@ pub(crate) struct AccessParts<'s> {
     pub(crate) verifiers: &'s [JwtVerifier],
     /// `None`: there is no feed.
     pub(crate) sessions: Option<&'s SessionCheck>,
+    /// `None`: they are not accepted.
+    pub(crate) api_keys: Option<&'s Arc<ApiKeys>>,
 }
 
 /// Refuses tokens of sessions that have ended.
@@ -70,6 +74,8 @@ pub(super) struct AccessToken {
     forward: Option<Box<[Forward]>>,
     /// With the place of the issuer whose sessions it knows.
     sessions: Option<(usize, SessionCheck)>,
+    /// Of the default issuer.
+    api_keys: Option<Arc<ApiKeys>>,
 }
 
 impl AccessToken {
@@ -83,6 +89,7 @@ impl AccessToken {
             .filter_map(|&at| parts.issuers.get(at))
             .collect();
         let default = configs.iter().position(|issuer| issuer.is_default());
+        let api_keys = parts.api_keys.filter(|_| default.is_some());
         let forward: Vec<_> = configs
             .iter()
             .map(|issuer| Forward::new(access, issuer))
@@ -91,13 +98,14 @@ impl AccessToken {
             is_required: route.auth == Auth::Required,
             verifies: route.action == RouteAction::Verify,
             issuers: Issuers::new(verifiers.unwrap_or_default()),
-            sources: TokenSources::new(&access.token_from),
+            sources: TokenSources::new(&access.token_from, api_keys.is_some()),
             required: Required::new(access).map(Box::new),
             forward: forward
                 .iter()
                 .any(|forward| !forward.is_empty())
                 .then(|| forward.into()),
             sessions: default.zip(parts.sessions.cloned()),
+            api_keys: api_keys.cloned(),
         }
     }
 
@@ -116,6 +124,11 @@ impl AccessToken {
                 return Verdict::Now(Flow::Continue);
             }
         };
+        if let Some(keys) = self.api_keys.as_ref().filter(|_| presented.is_api_key()) {
+            let facts = *facts;
+            let exchanged = self.exchange(keys, presented, facts, context);
+            return Verdict::Later(Box::pin(exchanged));
+        }
         if let Some(result) = self.issuers.verified(presented.token) {
             return Verdict::Now(self.conclude(result, presented, facts, context));
         }
@@ -240,6 +253,7 @@ mod tests {
                 issuers: &config.issuers,
                 verifiers: &[],
                 sessions: None,
+                api_keys: None,
             };
             let policy = AccessToken::new(&config.routes.routes()[0], parts);
             let mut context = PolicyContext::default();
@@ -314,13 +328,11 @@ mod tests {
         valid: &str,
         issuers: &Issuers,
     ) -> Result<(), TestCaseError> {
-        let sources = TokenSources::new(&[
-            TokenSource::Header,
-            TokenSource::Cookie(TokenCookie {
-                name: "t".to_owned(),
-                forward: CookieForward::None,
-            }),
-        ]);
+        let cookie = TokenSource::Cookie(TokenCookie {
+            name: "t".to_owned(),
+            forward: CookieForward::None,
+        });
+        let sources = TokenSources::new(&[TokenSource::Header, cookie], false);
         for name in [header::AUTHORIZATION, header::COOKIE] {
             let mut headers = HeaderMap::new();
             headers.append(name, value.clone());

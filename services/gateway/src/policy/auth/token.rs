@@ -7,17 +7,22 @@ use quartet_auth::jwt::JwtError;
 use quartet_common::problem::Problem;
 
 use crate::{
+    api_keys::is_api_key,
     error,
     request::{Headers, RequestFacts, WebSocket, is_visible},
     routing::{TokenCookie, TokenSource},
 };
 
+/// Another place for API keys.
+pub(super) static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Where a route reads tokens from.
 #[derive(Debug)]
 pub(super) struct TokenSources {
     header: bool,
+    /// API keys are accepted, where tokens in the header are.
+    api_keys: bool,
     cookies: Box<[TokenCookie]>,
 }
 
@@ -30,13 +35,15 @@ pub(super) struct Presented<'r> {
 }
 
 impl TokenSources {
-    pub(super) fn new(sources: &[TokenSource]) -> Self {
+    pub(super) fn new(sources: &[TokenSource], api_keys: bool) -> Self {
         let cookies = sources.iter().filter_map(|source| match source {
             TokenSource::Header => None,
             TokenSource::Cookie(cookie) => Some(cookie.clone()),
         });
+        let header = sources.contains(&TokenSource::Header);
         Self {
-            header: sources.contains(&TokenSource::Header),
+            header,
+            api_keys: header && api_keys,
             cookies: cookies.collect(),
         }
     }
@@ -57,16 +64,12 @@ impl TokenSources {
         if self.header {
             token = bearer(facts.headers)?;
         }
+        if self.api_keys {
+            token = one_of(token, api_key(facts.headers)?)?;
+        }
         let only_in_cookie = token.is_none();
         for source in &self.cookies {
-            let found = cookie(facts.headers, &source.name)?;
-            match (token, found) {
-                (Some(known), Some(found)) if known != found => {
-                    let detail = "the request has two different access tokens";
-                    return Err(invalid_token(detail));
-                }
-                _ => token = token.or(found),
-            }
+            token = one_of(token, cookie(facts.headers, &source.name)?)?;
         }
         let Some(token) = token else { return Ok(None) };
         let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(facts.method)
@@ -79,6 +82,36 @@ impl TokenSources {
             only_in_cookie,
         }))
     }
+}
+
+impl Presented<'_> {
+    /// In a cookie, an API key counts as little as any text: no browser has one.
+    pub(super) fn is_api_key(&self) -> bool {
+        !self.only_in_cookie && is_api_key(self.token)
+    }
+}
+
+/// # Errors
+/// When there are two different ones.
+fn one_of<'r>(known: Option<&'r str>, found: Option<&'r str>) -> Result<Option<&'r str>, Problem> {
+    match (known, found) {
+        (Some(known), Some(found)) if known != found => {
+            let detail = "the request has two different access tokens";
+            Err(invalid_token(detail))
+        }
+        _ => Ok(known.or(found)),
+    }
+}
+
+/// The key in `X-API-Key`. What has another form is the upstream's business.
+fn api_key(headers: &dyn Headers) -> Result<Option<&str>, Problem> {
+    let values = (0..).map_while(|index| headers.nth(&API_KEY, index));
+    let mut keys = values.filter_map(text).filter(|text| is_api_key(text));
+    let key = keys.next();
+    if keys.next().is_some() {
+        return Err(invalid_token("the request has two API keys"));
+    }
+    Ok(key)
 }
 
 /// The token of `Authorization: Bearer`. A second such header is refused, because another server
@@ -211,7 +244,7 @@ mod tests {
             reported_host: proxy.1,
             ..RequestFacts::of_test(&headers)
         };
-        match TokenSources::new(&sources).read(&facts) {
+        match TokenSources::new(&sources, true).read(&facts) {
             Ok(None) => Ok(String::new()),
             Ok(Some(presented)) => Ok(presented.token.to_owned()),
             Err(problem) => Err(problem.kind.status.as_u16()),
@@ -259,6 +292,47 @@ mod tests {
             (&["header"], &[("cookie", "t=a")], Ok("")),
         ] {
             let result = read(sources, &Method::GET, lines);
+            assert_eq!(result, expected.map(str::to_owned), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_api_key_has_one_of_two_headers() {
+        let (key, other) = ("qrt_pat_a", "qrt_pat_b");
+        let header = &["header"][..];
+        for (sources, lines, expected) in [
+            (header, &[("x-api-key", key)][..], Ok(key)),
+            (header, &[("authorization", "Bearer qrt_pat_a")], Ok(key)),
+            (
+                header,
+                &[("authorization", "Bearer qrt_pat_a"), ("x-api-key", key)],
+                Ok(key),
+            ),
+            (
+                header,
+                &[("authorization", "Bearer t"), ("x-api-key", key)],
+                Err(401),
+            ),
+            (
+                header,
+                &[("authorization", "Bearer t"), ("x-api-key", "theirs")],
+                Ok("t"),
+            ),
+            (
+                header,
+                &[("x-api-key", key), ("x-api-key", other)],
+                Err(401),
+            ),
+            (header, &[("x-api-key", key), ("x-api-key", key)], Err(401)),
+            (
+                header,
+                &[("x-api-key", "theirs"), ("x-api-key", key)],
+                Ok(key),
+            ),
+            (header, &[("x-api-key", "theirs")], Ok("")),
+            (&["t"], &[("x-api-key", key)], Ok("")),
+        ] {
+            let result = read(sources, &Method::POST, lines);
             assert_eq!(result, expected.map(str::to_owned), "{lines:?}");
         }
     }

@@ -6,6 +6,7 @@ mod openapi;
 mod origin;
 mod raw;
 pub(crate) mod sites;
+mod tls;
 mod upstream;
 
 use std::{
@@ -29,6 +30,7 @@ pub(crate) use dns::{Dns, Service};
 pub(crate) use openapi::{blocking, counted, document, first_error, given};
 pub(crate) use origin::{Origin, REPLY};
 pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
+pub(crate) use tls::{Certificates, TlsGateway, shake};
 pub(crate) use upstream::{Replica, echo, held, serve, serve_on};
 
 /// Whether the tests run on the direct path: every test is compiled into two binaries.

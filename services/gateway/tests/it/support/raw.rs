@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
@@ -47,13 +47,16 @@ pub(crate) async fn read_response(stream: &mut TcpStream) -> RawResponse {
 }
 
 /// Reads the next response; `rest` keeps what was received after it.
-pub(crate) async fn read_next(stream: &mut TcpStream, rest: &mut Vec<u8>) -> RawResponse {
+pub(crate) async fn read_next<S>(stream: &mut S, rest: &mut Vec<u8>) -> RawResponse
+where
+    S: AsyncRead + Unpin,
+{
     timeout(DEADLINE, read(stream, rest))
         .await
         .expect("a response in time")
 }
 
-async fn read(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> RawResponse {
+async fn read<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>) -> RawResponse {
     let head_end = loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             break at + 4;

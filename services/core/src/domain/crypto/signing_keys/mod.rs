@@ -48,6 +48,7 @@ use crate::{
     domain::crypto::master_key::MasterKey,
     error::Error,
     store::{
+        api_keys::ApiKeyId,
         sessions::{Authentication, SessionId},
         signing_keys::{self, SigningKeyRow},
         users::UserId,
@@ -56,6 +57,8 @@ use crate::{
 
 /// Allowance for clock skew: how long after the last token has expired a key stays published.
 const RETIRED_MARGIN: Duration = Duration::from_mins(10);
+/// The client of every login.
+const CLIENT_ID: &str = "quartet";
 /// The class of every login (`acr`): one factor, as level 1 of NIST SP 800-63B has it.
 pub(crate) const ONE_FACTOR: &str = "aal1";
 /// Minimum time between two reads that unknown key ids cause.
@@ -86,6 +89,15 @@ pub(crate) struct Login {
     pub(crate) authentication: Authentication,
 }
 
+/// What a token of an API key is issued for.
+pub(crate) struct KeyGrant {
+    pub(crate) user_id: UserId,
+    pub(crate) key_id: ApiKeyId,
+    pub(crate) key_created_at: DateTime<Utc>,
+    pub(crate) key_expires_at: DateTime<Utc>,
+    pub(crate) scopes: Vec<String>,
+}
+
 /// A signed access token.
 #[derive(Clone)]
 pub(crate) struct AccessToken {
@@ -105,9 +117,25 @@ struct AccessClaims<'a> {
     exp: i64,
     jti: String,
     client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
     auth_time: i64,
-    amr: &'a [String],
-    acr: &'a str,
+    /// Methods and class of a login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amr: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
+}
+
+/// What differs between tokens.
+struct Issued<'a> {
+    user_id: UserId,
+    sid: String,
+    client_id: &'a str,
+    scope: Option<String>,
+    authenticated_at: DateTime<Utc>,
+    login: Option<&'a Authentication>,
+    ends_at: DateTime<Utc>,
 }
 
 impl fmt::Debug for SigningKeys {
@@ -146,25 +174,52 @@ impl SigningKeys {
 
     /// Signs an access token. It does not outlive the session.
     pub(crate) fn access_token(&self, login: &Login) -> Result<AccessToken, Error> {
+        self.sign(Issued {
+            user_id: login.user_id,
+            sid: login.session_id.to_string(),
+            client_id: CLIENT_ID,
+            scope: None,
+            authenticated_at: login.authentication.at,
+            login: Some(&login.authentication),
+            ends_at: login.session_expires_at,
+        })
+    }
+
+    /// Signs an access token with the scopes of an API key. It does not outlive the key.
+    pub(crate) fn api_key_token(&self, grant: &KeyGrant) -> Result<AccessToken, Error> {
+        let key_id = grant.key_id.to_string();
+        self.sign(Issued {
+            user_id: grant.user_id,
+            sid: key_id.clone(),
+            client_id: &key_id,
+            scope: Some(grant.scopes.join(" ")),
+            authenticated_at: grant.key_created_at,
+            login: None,
+            ends_at: grant.key_expires_at,
+        })
+    }
+
+    fn sign(&self, issued: Issued<'_>) -> Result<AccessToken, Error> {
         let now = self.0.clock.now();
         let key_ring = self.0.key_ring.load();
         let active = key_ring.signing(self.0.config.keys.access_token_algorithm, now);
         let active = active.ok_or(Error::NoSigningKey)?;
         let ttl = Duration::from_secs(self.0.config.sessions.access_token_ttl_seconds);
-        let expires_at = (now + ttl).min(login.session_expires_at);
+        let expires_at = (now + ttl).min(issued.ends_at);
         let claims = AccessClaims {
             iss: self.0.config.jwt.issuer.as_deref().unwrap_or_default(),
             aud: self.0.config.jwt.audience.as_deref().unwrap_or_default(),
-            sub: login.user_id.to_string(),
-            sid: login.session_id.to_string(),
+            sub: issued.user_id.to_string(),
+            sid: issued.sid,
             iat: now.timestamp(),
             nbf: now.timestamp(),
             exp: expires_at.timestamp(),
             jti: self.0.clock.uuid_v7().to_string(),
-            client_id: "quartet",
-            auth_time: login.authentication.at.timestamp(),
-            amr: &login.authentication.methods,
-            acr: ONE_FACTOR,
+            client_id: issued.client_id,
+            scope: issued.scope,
+            auth_time: issued.authenticated_at.timestamp(),
+            amr: issued.login.map(|login| login.methods.as_slice()),
+            acr: issued.login.map(|_| ONE_FACTOR),
         };
         let mut header = Header::new(pairs::jwt_algorithm(active.algorithm));
         header.typ = Some(TOKEN_TYPE.into());

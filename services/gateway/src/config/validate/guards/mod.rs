@@ -73,7 +73,9 @@ impl<'m> GuardTables<'m> {
         let fault = route.fault.as_ref();
         let fault = fault.map(|fault| self.fault(&format!("{key}.fault"), fault, checker));
         let security_headers = self.headers(key, route, checker);
+        let https_port = self.model.tls.port();
         Some(Guards {
+            https_port: route.redirect_to_https.then_some(https_port),
             cors: cors?,
             networks,
             maintenance: self.maintenance(route),

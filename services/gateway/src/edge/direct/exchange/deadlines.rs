@@ -43,7 +43,7 @@ impl<C, U> Exchange<'_, C, U> {
         } else {
             upstream()
         };
-        let response = if !self.answering.is_empty() {
+        let response = if self.answering.has_unsent() {
             Some((self.answer_since + self.timeouts.write, Wait::Answer))
         } else if self.sending.is_done() {
             upstream()

@@ -318,7 +318,7 @@ where
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<PollEvent, ExchangeError>> {
         self.send(context)?;
-        if !self.answering.is_empty() || self.has_ended() {
+        if self.answering.has_unsent() || self.has_ended() {
             let (since, started) = (&mut self.answer_since, &mut self.started);
             let progressed = || {
                 *since = Instant::now();

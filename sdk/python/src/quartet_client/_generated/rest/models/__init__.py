@@ -2,9 +2,13 @@
 """Contains all the data models used in inputs/outputs"""
 
 from .account_deletion import AccountDeletion
+from .api_key import ApiKey
+from .api_key_input import ApiKeyInput
+from .api_key_page import ApiKeyPage
 from .asset import Asset
 from .asset_page import AssetPage
 from .asset_status import AssetStatus
+from .created_api_key import CreatedApiKey
 from .credentials import Credentials
 from .download import Download
 from .field_error import FieldError
@@ -39,9 +43,13 @@ from .visibility import Visibility
 
 __all__ = (
     "AccountDeletion",
+    "ApiKey",
+    "ApiKeyInput",
+    "ApiKeyPage",
     "Asset",
     "AssetPage",
     "AssetStatus",
+    "CreatedApiKey",
     "Credentials",
     "Download",
     "FieldError",

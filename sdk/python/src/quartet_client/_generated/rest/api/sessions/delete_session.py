@@ -111,8 +111,8 @@ def sync_detailed(
 ) -> Response[Any | Problem]:
     """End a session
 
-     The id `current` logs out. This service rejects the tokens of an ended session at once; other
-    services accept its access token until it expires.
+     The id `current` logs out. This service rejects the tokens of an ended session at once, the gateway
+    within five seconds.
 
     Args:
         id (str):
@@ -143,8 +143,8 @@ def sync(
 ) -> Any | Problem | None:
     """End a session
 
-     The id `current` logs out. This service rejects the tokens of an ended session at once; other
-    services accept its access token until it expires.
+     The id `current` logs out. This service rejects the tokens of an ended session at once, the gateway
+    within five seconds.
 
     Args:
         id (str):
@@ -170,8 +170,8 @@ async def asyncio_detailed(
 ) -> Response[Any | Problem]:
     """End a session
 
-     The id `current` logs out. This service rejects the tokens of an ended session at once; other
-    services accept its access token until it expires.
+     The id `current` logs out. This service rejects the tokens of an ended session at once, the gateway
+    within five seconds.
 
     Args:
         id (str):
@@ -200,8 +200,8 @@ async def asyncio(
 ) -> Any | Problem | None:
     """End a session
 
-     The id `current` logs out. This service rejects the tokens of an ended session at once; other
-    services accept its access token until it expires.
+     The id `current` logs out. This service rejects the tokens of an ended session at once, the gateway
+    within five seconds.
 
     Args:
         id (str):

@@ -1,0 +1,292 @@
+//! Which certificate a client gets, by the server name that it asks for.
+//!
+//! There are two tables. One has the certificates from files and follows the configuration in force; the
+//! other one has those that were issued for this gateway, and outlives reloads. Files win: what an
+//! operator has put there is meant. Both are replaced as a whole, so a handshake takes no lock.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+use rustls::{
+    SignatureScheme,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use x509_parser::parse_x509_certificate;
+
+use super::{files::CertificateFiles, names::NameMap};
+
+/// The certificates of the public listeners. One for the life of the process.
+#[derive(Debug, Default)]
+pub(crate) struct Certificates {
+    files: ArcSwap<FileTable>,
+    issued: ArcSwap<NameMap<Arc<IssuedCertificate>>>,
+    /// Held while a table is replaced, so that no change is lost.
+    changing: Mutex<()>,
+}
+
+/// What the configuration in force says.
+#[derive(Debug, Default)]
+pub(crate) struct FileTable {
+    /// For each name, certificates with different kinds of keys.
+    names: NameMap<Vec<Arc<CertifiedKey>>>,
+    /// For clients that ask for no name.
+    default: Option<Arc<CertifiedKey>>,
+}
+
+/// A certificate that was issued for this gateway.
+#[derive(Debug)]
+pub(crate) struct IssuedCertificate {
+    pub(crate) names: Vec<String>,
+    pub(crate) key: Arc<CertifiedKey>,
+    pub(crate) not_after: DateTime<Utc>,
+}
+
+impl IssuedCertificate {
+    /// Since when it is valid. `None`: it cannot be read.
+    pub(crate) fn not_before(&self) -> Option<DateTime<Utc>> {
+        let (_, certificate) = parse_x509_certificate(self.key.cert.first()?).ok()?;
+        DateTime::from_timestamp(certificate.validity().not_before.timestamp(), 0)
+    }
+
+    /// As the certificate says it.
+    pub(crate) fn subject(&self) -> String {
+        let parsed = self.key.cert.first();
+        let parsed = parsed.and_then(|der| parse_x509_certificate(der).ok());
+        parsed.map_or(String::new(), |(_, certificate)| {
+            certificate.subject().to_string()
+        })
+    }
+}
+
+impl Certificates {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Puts an issued certificate in force for these names, such as `example.org` or `*.example.org`, in
+    /// place of those issued before. Handshakes that begin from now on use it.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for certificates that are issued")
+    )]
+    pub(crate) fn set_issued(
+        &self,
+        names: &[String],
+        key: Arc<CertifiedKey>,
+        not_after: DateTime<Utc>,
+    ) {
+        let names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let issued = Arc::new(IssuedCertificate {
+            names,
+            key,
+            not_after,
+        });
+        self.change_issued(|table| {
+            for name in &issued.names {
+                table.insert(name, Arc::clone(&issued));
+            }
+        });
+    }
+
+    /// The name has no issued certificate any more.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for certificates that are issued")
+    )]
+    pub(crate) fn remove_issued(&self, name: &str) {
+        self.change_issued(|table| {
+            table.remove(&name.to_ascii_lowercase());
+        });
+    }
+
+    /// Each issued certificate that is in force for a name, once.
+    pub(crate) fn issued(&self) -> Vec<Arc<IssuedCertificate>> {
+        let table = self.issued.load();
+        let mut all: Vec<Arc<IssuedCertificate>> = table.values().cloned().collect();
+        all.sort_by(|one, other| one.names.cmp(&other.names));
+        all.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        all
+    }
+
+    /// Puts the certificates from files in force that `build` returns. What it reads is in order with
+    /// that of other callers.
+    pub(crate) fn set_files(&self, build: impl FnOnce() -> FileTable) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.files.store(Arc::new(build()));
+    }
+
+    /// The certificate for a client that asks for this name, and understands signatures of these schemes.
+    /// `None`: there is none, and the client is refused.
+    pub(crate) fn find(
+        &self,
+        name: Option<&str>,
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let files = self.files.load();
+        let Some(name) = name else {
+            return files.default.clone();
+        };
+        let lower;
+        let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            lower = name.to_ascii_lowercase();
+            &lower
+        } else {
+            name
+        };
+        if let Some(keys) = files.names.get(name) {
+            let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+            return keys.iter().find(fits).or(keys.first()).cloned();
+        }
+        let issued = self.issued.load();
+        issued.get(name).map(|issued| Arc::clone(&issued.key))
+    }
+
+    fn change_issued(&self, change: impl FnOnce(&mut NameMap<Arc<IssuedCertificate>>)) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = NameMap::clone(&self.issued.load());
+        change(&mut table);
+        self.issued.store(Arc::new(table));
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.find(hello.server_name(), hello.signature_schemes())
+    }
+}
+
+impl FileTable {
+    /// `default` names the files of the certificate for clients that ask for no name.
+    pub(crate) fn of(files: &[Arc<CertificateFiles>], default: Option<&str>) -> Self {
+        let mut table = Self::default();
+        let mut loaded: Vec<_> = files
+            .iter()
+            .map(|files| (&files.settings.name, files.loaded()))
+            .collect();
+        loaded.sort_by_key(|(_, certificate)| certificate.rank());
+        for (table_name, certificate) in loaded {
+            for name in &certificate.names {
+                table.names.entry(name).push(Arc::clone(&certificate.key));
+            }
+            if default == Some(&**table_name) {
+                table.default = Some(Arc::clone(&certificate.key));
+            }
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use quartet_ca::{Authority, KeyKind, Request, Validity};
+    use rustls::{
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    };
+
+    use super::*;
+    use crate::config::tls::CertificateConfig;
+
+    struct Issuer(Authority);
+
+    impl Issuer {
+        fn new() -> Self {
+            let day = Validity::of(std::time::Duration::from_hours(24));
+            Self(Authority::create("test", day).unwrap())
+        }
+
+        fn key(&self, names: &[&str]) -> Arc<CertifiedKey> {
+            let issued = self.0.issue(&Request::of(names)).unwrap();
+            let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes());
+            let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+            let provider = aws_lc_rs::default_provider();
+            let chain = vec![certificate.unwrap()];
+            Arc::new(CertifiedKey::from_der(chain, key, &provider).unwrap())
+        }
+
+        fn files(&self, directory: &Path, name: &str, kind: KeyKind) -> Arc<CertificateFiles> {
+            let names = ["files.test", "*.files.test"];
+            let mut request = Request::of(&names);
+            request.key = kind;
+            let issued = self.0.issue(&request).unwrap();
+            let [certificate_path, key_path] =
+                ["pem", "key"].map(|end| directory.join(format!("{name}.{end}")));
+            std::fs::write(&certificate_path, issued.certificate).unwrap();
+            std::fs::write(&key_path, issued.key).unwrap();
+            let settings = CertificateConfig {
+                name: name.into(),
+                certificate_path,
+                key_path,
+                hosts: Vec::new(),
+            };
+            Arc::new(CertificateFiles::load(settings).unwrap())
+        }
+    }
+
+    const ALL: [SignatureScheme; 2] = [
+        SignatureScheme::RSA_PSS_SHA256,
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+    ];
+
+    #[test]
+    fn files_come_before_what_was_issued() {
+        let (issuer, directory) = (Issuer::new(), tempfile::tempdir().unwrap());
+        let table = Certificates::new();
+        let found = |name: &str| table.find(Some(name), &ALL);
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let (first, second) = (issuer.key(&["a"]), issuer.key(&["b"]));
+        let until = DateTime::UNIX_EPOCH;
+        table.set_issued(&names(&["A.test", "*.a.test"]), Arc::clone(&first), until);
+        table.set_issued(&names(&["x.files.test"]), Arc::clone(&first), until);
+        let is = |found: Option<Arc<CertifiedKey>>, key: &Arc<CertifiedKey>| {
+            found.is_some_and(|found| Arc::ptr_eq(&found, key))
+        };
+        assert!(is(found("a.test"), &first) && is(found("X.a.test"), &first));
+        assert!(is(found("x.files.test"), &first));
+        assert!(found("b.test").is_none() && table.find(None, &ALL).is_none());
+        let files = [issuer.files(directory.path(), "one", KeyKind::Ecdsa)];
+        table.set_files(|| FileTable::of(&files, Some("one")));
+        let of_files = Arc::clone(&files[0].loaded().key);
+        // Also with a wildcard.
+        assert!(is(found("x.files.test"), &of_files));
+        assert!(is(table.find(None, &ALL), &of_files));
+        assert!(is(found("a.test"), &first));
+        table.set_issued(&names(&["a.test"]), Arc::clone(&second), until);
+        assert!(is(found("a.test"), &second) && is(found("x.a.test"), &first));
+        assert_eq!(table.issued().len(), 3);
+        table.remove_issued("*.A.test");
+        assert!(found("x.a.test").is_none() && found("a.test").is_some());
+        table.set_files(FileTable::default);
+        assert!(is(found("x.files.test"), &first));
+    }
+
+    #[test]
+    fn clients_get_what_they_understand() {
+        let (issuer, directory) = (Issuer::new(), tempfile::tempdir().unwrap());
+        let files = [
+            issuer.files(directory.path(), "rsa", KeyKind::Rsa),
+            issuer.files(directory.path(), "ecdsa", KeyKind::Ecdsa),
+        ];
+        let table = Certificates::new();
+        table.set_files(|| FileTable::of(&files, None));
+        for (schemes, expected) in [
+            (&ALL[..], &files[1]),
+            (&ALL[..1], &files[0]),
+            (&ALL[1..], &files[1]),
+            // The handshake then says why it fails.
+            (&[], &files[1]),
+        ] {
+            let found = table.find(Some("files.test"), schemes).unwrap();
+            assert!(Arc::ptr_eq(&found, &expected.loaded().key), "{schemes:?}");
+        }
+    }
+}

@@ -80,6 +80,8 @@ mod revocations;
 mod routing;
 #[path = "../it/sites.rs"]
 mod sites;
+#[path = "../it/sites_hostile.rs"]
+mod sites_hostile;
 #[path = "../it/sites_served.rs"]
 mod sites_served;
 #[path = "../it/spelling.rs"]

@@ -251,6 +251,112 @@ async fn refusals_reach_the_client_and_faults_are_closed() {
     assert_eq!(gateway.get("/app/x").await.text().await.unwrap(), "reached");
 }
 
+/// One answer to each question, as it is, and then nothing more.
+async fn answering(answer: Vec<u8>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut question = Vec::new();
+                while !question.ends_with(b"\r\n\r\n") {
+                    if stream.read_buf(&mut question).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                let _ = stream.write_all(&answer).await;
+                // Held open until the gateway closes it.
+                let _ = stream.read_buf(&mut question).await;
+            });
+        }
+    });
+    address
+}
+
+/// No answer of the service takes more memory or time than is allowed.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_bounded() {
+    let head = |status: &str| format!("HTTP/1.1 {status}\r\n").into_bytes();
+    let many = [head("200 OK"), b"x-a: b\r\n".repeat(2000), b"\r\n".to_vec()];
+    let value = "v".repeat(4 << 20).into_bytes();
+    let large = [head("200 OK"), b"remote-user: ".to_vec(), value];
+    let unended = [head("401 No"), b"content-length: 9\r\n\r\nshort".to_vec()];
+    let endless = [
+        head("403 No"),
+        b"content-length: 99999999999\r\n\r\n".to_vec(),
+        vec![b'x'; 100_000],
+    ];
+    let informed = b"HTTP/1.1 103 Early Hints\r\nremote-user: mallory\r\n\r\n\
+        HTTP/1.1 204 No Content\r\nremote-user: alice\r\n\r\n";
+    let wait = ", timeout_ms = 1000";
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        protected("many", "/many", answering(many.concat()).await, wait),
+        protected("large", "/large", answering(large.concat()).await, wait),
+        protected(
+            "unended",
+            "/unended",
+            answering(unended.concat()).await,
+            wait,
+        ),
+        protected(
+            "endless",
+            "/endless",
+            answering(endless.concat()).await,
+            wait,
+        ),
+        protected(
+            "informed",
+            "/informed",
+            answering(informed.to_vec()).await,
+            wait,
+        ),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    for (path, status) in [
+        ("/many", 503),
+        ("/large", 503),
+        ("/unended", 503),
+        ("/endless", 403),
+    ] {
+        assert_eq!(gateway.get(path).await.status(), status, "{path}");
+    }
+    let echoed: Value = gateway.get("/informed").await.json().await.unwrap();
+    assert_eq!(sent(&echoed, "remote-user"), ["alice"]);
+}
+
+/// The service is asked about every method in the same way, and HEAD gets no body of a refusal.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_is_asked_about() {
+    let decider = Decider::default();
+    let auth = decider.serve().await;
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        protected("app", "/app/*", auth, ""),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    for method in ["GET", "HEAD", "OPTIONS", "DELETE", "PROPFIND"] {
+        let kept = format!(
+            "{method} /app/401 HTTP/1.1\r\nHost: a\r\n\r\n\
+             GET /app/403 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = tokio::net::TcpStream::connect(gateway.public)
+            .await
+            .unwrap();
+        stream.write_all(kept.as_bytes()).await.unwrap();
+        let mut received = String::new();
+        stream.read_to_string(&mut received).await.unwrap();
+        assert!(received.starts_with("HTTP/1.1 401 "), "{received}");
+        assert_eq!(received.matches("HTTP/1.1 403 ").count(), 1, "{received}");
+        let has_body = received.contains("<p>log in</p>");
+        assert_eq!(has_body, method != "HEAD", "{method}: {received}");
+        let questions = decider.questions.lock().unwrap();
+        let (_, question, _) = &questions[questions.len() - 2];
+        assert_eq!(question["x-forwarded-method"], method);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_are_bounded() {
     let decider = Decider::default();
@@ -446,6 +552,15 @@ async fn a_cookie_counts_for_requests_of_the_same_site_only() {
                 ),
                 // It is not said what is asked about.
                 (&[cross], 403),
+                // Of two, one was sent by the client.
+                (
+                    &[
+                        ("x-forwarded-method", "GET"),
+                        ("x-forwarded-method", "GET"),
+                        cross,
+                    ],
+                    403,
+                ),
                 (
                     &[
                         ("x-forwarded-method", "POST"),
@@ -470,6 +585,15 @@ async fn a_cookie_counts_for_requests_of_the_same_site_only() {
             &[
                 (&[("x-forwarded-method", "GET"), cross], 403),
                 (&[("x-forwarded-method", "GET"), same], 200),
+                (
+                    &[
+                        ("x-forwarded-method", "POST"),
+                        ("x-forwarded-host", "evil.example"),
+                        ("x-forwarded-proto", "https"),
+                        ("origin", "https://evil.example"),
+                    ],
+                    403,
+                ),
             ],
         ),
     ] {

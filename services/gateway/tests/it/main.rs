@@ -49,6 +49,7 @@ mod revocations;
 mod routing;
 mod shared_limits;
 mod sites;
+mod sites_hostile;
 mod sites_served;
 mod spelling;
 mod splits;

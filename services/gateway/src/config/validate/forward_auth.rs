@@ -24,6 +24,9 @@ const OF_MESSAGES: [&str; 10] = [
     "proxy-connection",
 ];
 
+/// What the service learns from the gateway, beside the reserved names.
+const OF_QUESTION: [&str; 2] = ["x-original-method", "x-original-url"];
+
 /// The outer `None`: a violation was found.
 pub(super) fn check(
     key: &str,
@@ -58,7 +61,7 @@ pub(super) fn check(
         let parse = |name: &str| parse_name(name, sent);
         check_list(&key, field, list, parse, checker)
     };
-    let request_headers = names("copy_request_headers", &auth.copy_request_headers, false);
+    let request_headers = names("copy_request_headers", &auth.copy_request_headers, true);
     let response_headers = names("copy_response_headers", &auth.copy_response_headers, true);
     let client_headers = names("copy_client_headers", &auth.copy_client_headers, false);
     Some(Some(ForwardAuth {
@@ -80,7 +83,7 @@ fn check_url(text: &str) -> Result<String, String> {
         .ok_or_else(|| "must be an http or https URL without user name and fragment".to_owned())
 }
 
-/// `sent`: to the upstream, for which the gateway keeps some names.
+/// `sent`: to the service or the upstream, for which the gateway keeps some names.
 fn parse_name(name: &str, sent: bool) -> Result<HeaderName, String> {
     let parsed = HeaderName::try_from(name).map_err(|_| "is not a valid header name".to_owned())?;
     if OF_MESSAGES.contains(&parsed.as_str()) {
@@ -88,7 +91,9 @@ fn parse_name(name: &str, sent: bool) -> Result<HeaderName, String> {
             "must not be `{parsed}`, which is about one message"
         ));
     }
-    if sent && is_reserved(parsed.as_str().as_bytes()) {
+    let of_gateway =
+        is_reserved(parsed.as_str().as_bytes()) || OF_QUESTION.contains(&parsed.as_str());
+    if sent && of_gateway {
         return Err(format!("must not be `{parsed}`, which the gateway sets"));
     }
     Ok(parsed)
@@ -137,6 +142,16 @@ mod tests {
                 "copy_request_headers = [\"host\"]",
                 "",
                 "must not be `host`",
+            ),
+            (
+                "copy_request_headers = [\"Forwarded\"]",
+                "",
+                "must not be `forwarded`, which the gateway sets",
+            ),
+            (
+                "copy_request_headers = [\"X-Original-URL\"]",
+                "",
+                "must not be `x-original-url`, which the gateway sets",
             ),
             (
                 "copy_response_headers = [\"x-user-id\"]",

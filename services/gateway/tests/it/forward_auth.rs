@@ -528,6 +528,7 @@ async fn other_proxies_learn_who_the_caller_is() {
 }
 
 /// A cookie is added to requests of other sites, too.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cookie_counts_for_requests_of_the_same_site_only() {
     let same = ("sec-fetch-site", "same-origin");

@@ -154,6 +154,7 @@ async fn what_is_no_file_is_missing() {
 const AT: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
 const LATER: &str = "Wed, 15 Nov 2023 22:13:20 GMT";
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_conditions_and_ranges_get_an_answer() {
     let files = Files::new(&[("a.txt", "0123456789"), ("empty.txt", "")]);

@@ -11,6 +11,8 @@ pub(crate) enum Measure {
     Gateway,
     /// Cache hits and compression beside nginx
     Cache,
+    /// Static files beside nginx
+    Sites,
     /// Latency of the gateway at half of its highest rate, in an open loop
     Latency,
     /// Rate limits that are counted in a Redis, beside those in memory

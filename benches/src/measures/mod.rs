@@ -9,6 +9,7 @@ mod login;
 mod peers;
 mod presign;
 mod redirect;
+mod sites;
 mod sizes;
 mod soak;
 mod syscalls;
@@ -50,6 +51,7 @@ pub(crate) fn run_all(bench: &Bench) -> anyhow::Result<Vec<(Measure, Section)>> 
         let section = match measure {
             Measure::Gateway => gateway::run(bench)?,
             Measure::Cache => cache::run(bench)?,
+            Measure::Sites => sites::run(bench)?,
             Measure::Latency => latency::run(bench)?,
             Measure::Limits => limits::run(bench)?,
             Measure::Idle => idle::run(bench)?,

@@ -252,6 +252,18 @@ pub(crate) fn destination_unavailable() -> Problem {
     Problem::not_now(&DESTINATION_UNAVAILABLE)
 }
 
+/// 503: the service that decides about the request has not. What is not allowed is refused.
+pub(crate) fn authorization_unavailable(
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> Problem {
+    Problem::unavailable(source).detail("it cannot be checked whether the request is allowed")
+}
+
+/// 503: the files of a site cannot be read.
+pub(crate) fn site_unavailable(source: impl std::error::Error + Send + Sync + 'static) -> Problem {
+    Problem::unavailable(source).detail("the files of the site cannot be read")
+}
+
 /// 415 with the codings that are accepted (RFC 9110, 12.5.3).
 pub(crate) fn unsupported_coding(accepted: HeaderValue) -> Problem {
     Problem::new(&UNSUPPORTED_CODING).header(header::ACCEPT_ENCODING, accepted)

@@ -30,6 +30,7 @@ mod revocations;
 mod routing;
 mod session;
 mod signed;
+mod site;
 mod snapshot;
 mod state;
 mod status;

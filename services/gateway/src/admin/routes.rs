@@ -79,6 +79,10 @@ fn describe_route(route: &Route, config: &Config) -> Value {
         RouteAction::Respond => {
             json!({ "respond": route.respond.as_ref().map(|response| response.status.as_u16()) })
         }
+        RouteAction::Site => {
+            json!({ "site": route.site.map(|index| &*config.sites[index].name) })
+        }
+        RouteAction::Verify => json!({ "serve": "auth_verify" }),
     };
     json!({
         "name": &*route.name,
@@ -146,5 +150,10 @@ fn destination(route: &Route, config: &Config) -> String {
             let status = route.respond.as_ref().map(|it| it.status.as_u16());
             format!("response {}", status.unwrap_or_default())
         }
+        RouteAction::Site => {
+            let site = route.site.map(|index| &*config.sites[index].name);
+            format!("site {}", site.unwrap_or_default())
+        }
+        RouteAction::Verify => "page authverify".to_owned(),
     }
 }

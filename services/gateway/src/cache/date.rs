@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970, in any of the three forms.
-pub(super) fn parse(value: &[u8]) -> Option<i64> {
+pub(crate) fn parse(value: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(value).ok()?;
     let at = httpdate::parse_http_date(text).ok()?;
     let since = at.duration_since(UNIX_EPOCH).ok()?;

@@ -133,6 +133,7 @@ impl StoredResponse {
             status,
             headers,
             body,
+            file: None,
         }
     }
 
@@ -147,6 +148,7 @@ impl StoredResponse {
             status: StatusCode::NOT_MODIFIED,
             headers,
             body: Bytes::new(),
+            file: None,
         }
     }
 }

@@ -17,7 +17,7 @@
 //! the response as it passes.
 
 mod control;
-mod date;
+pub(crate) mod date;
 mod entry;
 mod fills;
 mod freshness;
@@ -41,9 +41,11 @@ pub(crate) use fills::{Fill, FillOutcome, Turn, Waiter};
 pub(crate) use freshness::{Defaults, Use};
 pub(crate) use key::{Key, Target};
 pub(crate) use purges::Purge;
+pub(crate) use ranges::{Part, part};
 pub(crate) use recording::Recording;
 pub(crate) use status::{CacheStatus, Outcome};
 pub(crate) use storing::Asked;
+pub(crate) use validators::{is_not_modified, range_applies};
 
 use crate::request::Headers;
 use freshness::Times;

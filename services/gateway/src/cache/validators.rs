@@ -35,7 +35,7 @@ pub(crate) fn is_not_modified(
 }
 
 /// Whether a range may be sent: `If-Range` is absent, or names this representation.
-pub(super) fn range_applies(stored: &HeaderMap, request: &dyn Headers) -> bool {
+pub(crate) fn range_applies(stored: &HeaderMap, request: &dyn Headers) -> bool {
     let Some(condition) = request.first(&header::IF_RANGE) else {
         return true;
     };

@@ -18,6 +18,7 @@ const SCHEMA: Schema<'static> = Schema {
         "logins",
         "lookups",
         "caches",
+        "sites",
         "certificates",
         "client_authorities",
         "cors",

@@ -23,6 +23,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::{
     cache::CacheSettings,
     routing::{ClaimHeader, OnStoreError, RouteTable, SecurityHeaders},
+    site::SiteSettings,
 };
 use acme::AcmeConfig;
 use admin::AdminConfig;
@@ -62,6 +63,7 @@ pub(crate) struct Config {
     /// `None`: every process counts for itself.
     pub(crate) limit_store: Option<StoreConfig>,
     pub(crate) caches: Vec<CacheSettings>,
+    pub(crate) sites: Vec<SiteSettings>,
     pub(crate) routes: RouteTable,
 }
 

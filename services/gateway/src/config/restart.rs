@@ -4,7 +4,7 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 44] = [
+const RELOADED: [&str; 45] = [
     "shipped_routes",
     "admin",
     "tls",
@@ -38,6 +38,7 @@ const RELOADED: [&str; 44] = [
     "limits",
     "logins",
     "lookups",
+    "sites",
     "server.client_header",
     "server.send_forwarded",
     "server.fault_injection",
@@ -103,6 +104,7 @@ mod tests {
                 "logins",
                 "lookups",
                 "caches",
+                "sites",
                 "certificates",
                 "client_authorities",
                 "cors",

@@ -295,6 +295,8 @@ impl Ctx {
             host: matched.host(head.authority, head.headers),
             client_ip: self.client_ip,
             is_secure: self.policy.is_secure,
+            is_of_trusted_proxy: self.peer_is_trusted,
+            uri: matched.target.as_deref().map_or(head.target, str::as_bytes),
             tls: tls.as_deref(),
             reported_host: self.reported_host.as_deref(),
             websocket: WebSocket::of(head.method, head.version, head.headers),

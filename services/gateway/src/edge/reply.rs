@@ -30,13 +30,15 @@ use super::{
 };
 use crate::{
     policy::ResponseHead,
-    reply::{GatewayResponse, Page, Reply},
+    reply::{FileBody, GatewayResponse, Page, Reply},
     state::State,
 };
 
 /// A request body of this size is read before the response, so that the connection can be reused.
 pub(super) const DISCARDED_BYTES: u64 = 64 * 1024;
 pub(super) const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
+/// What fails if a body ends early.
+pub(super) const FILE: &str = "a file could not be read to its end";
 /// A response is sent in parts of this size, each within the write time-out.
 const PART_BYTES: usize = 64 * 1024;
 
@@ -140,18 +142,41 @@ fn note(ctx: &mut Ctx, problem: &Problem) {
 pub(super) async fn send(
     session: &mut Session,
     ctx: &mut Ctx,
-    reply: Reply,
+    mut reply: Reply,
     state: &State,
 ) -> Result<()> {
     let limit = Duration::from_secs(ctx.snapshot.config.model.server.page_timeout_seconds);
-    let sent = timeout(limit, transmit(session, ctx, reply, state)).await;
-    sent.unwrap_or_else(|_| {
+    let length = reply.content_length();
+    let file = reply.file.take();
+    let is_file = file.is_some();
+    let sent = timeout(
+        limit,
+        transmit(session, ctx, (reply, length, is_file), state),
+    )
+    .await;
+    let unread = sent.unwrap_or_else(|_| {
         session.set_keepalive(None);
         Err(Error::new_down(ErrorType::WriteTimedout))
-    })
+    })?;
+    if let Some(file) = file
+        && session.req_header().method != Method::HEAD
+    {
+        write_file(session, ctx, file).await?;
+    }
+    if unread && !session.is_http2() {
+        let _ = timeout(LINGER, discard_body(session)).await;
+    }
+    Ok(())
 }
 
-async fn transmit(session: &mut Session, ctx: &mut Ctx, reply: Reply, state: &State) -> Result<()> {
+/// Sends the head, and what is in memory. True: the request was not read to its end, and its client may
+/// still be sending. `is_file`: a body from a file follows.
+async fn transmit(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    (reply, length, is_file): (Reply, Option<u64>, bool),
+    state: &State,
+) -> Result<bool> {
     // The rest of a request that was too slow is not waited for.
     let timed_out = reply.status == StatusCode::REQUEST_TIMEOUT;
     let request_read = !timed_out && discard_small_body(session).await;
@@ -162,7 +187,6 @@ async fn transmit(session: &mut Session, ctx: &mut Ctx, reply: Reply, state: &St
     let (mut response, ()) = http::Response::new(()).into_parts();
     response.status = reply.status;
     response.headers.reserve(reply.headers.len() + 6);
-    let length = reply.content_length();
     for (name, value) in reply.headers {
         response.headers.append(name, value);
     }
@@ -172,17 +196,29 @@ async fn transmit(session: &mut Session, ctx: &mut Ctx, reply: Reply, state: &St
     client_stream::keep_date(session, &response.headers);
     ctx.head_after = Some(ctx.started.elapsed());
     decorate(&mut response, ctx);
-    let no_body = session.req_header().method == Method::HEAD || reply.body.is_empty();
+    let is_empty = reply.body.is_empty() && !is_file;
+    let no_body = session.req_header().method == Method::HEAD || is_empty;
     session
         .write_response_header(Box::new(response.into()), no_body)
         .await?;
-    if !no_body {
+    if !no_body && !is_file {
         write_body(session, reply.body).await?;
     }
-    if !request_read && !timed_out && !session.is_http2() {
-        let _ = timeout(LINGER, discard_body(session)).await;
+    Ok(!request_read && !timed_out)
+}
+
+/// Each part has the time that the client has to read it, so that a large file may take as long as it
+/// needs, and a client that has stopped does not keep it open.
+async fn write_file(session: &mut Session, ctx: &Ctx, mut file: FileBody) -> Result<()> {
+    let limit = Duration::from_secs(ctx.snapshot.config.model.server.write_timeout_seconds);
+    loop {
+        let part = file.part().await;
+        let part = part.map_err(|error| Error::because(ErrorType::FileReadError, FILE, error))?;
+        let Some(part) = part else { return Ok(()) };
+        let written = session.write_response_body(Some(part), file.is_sent());
+        let written = timeout(limit, written).await;
+        written.unwrap_or_else(|_| Err(Error::new_down(ErrorType::WriteTimedout)))?;
     }
-    Ok(())
 }
 
 /// The parts share the memory of the body, so a client that does not read pins none of its own.

@@ -88,7 +88,9 @@ pub(super) async fn filter(
             Ok(false)
         }
         // The route's chain has answered; without an upstream, nothing else can.
-        RouteAction::Redirect | RouteAction::Respond => Ok(false),
+        RouteAction::Redirect | RouteAction::Respond | RouteAction::Site | RouteAction::Verify => {
+            Ok(false)
+        }
         RouteAction::Serve(serve) => {
             serve_page(session, ctx, state, serve).await?;
             Ok(true)

@@ -259,7 +259,11 @@ fn explain_route(
     let policies = snapshot.chain(route).describe(route, config);
     let has_upstream = !matches!(
         route.action,
-        RouteAction::Serve(_) | RouteAction::Redirect | RouteAction::Respond
+        RouteAction::Serve(_)
+            | RouteAction::Redirect
+            | RouteAction::Respond
+            | RouteAction::Site
+            | RouteAction::Verify
     );
     ExplainedRoute {
         name: route.name.to_string(),
@@ -328,6 +332,8 @@ fn forwarded(
         host: host.as_deref().map(str::as_bytes),
         client_ip: request.client_ip,
         is_secure,
+        is_of_trusted_proxy: false,
+        uri: request.url.as_bytes(),
         tls: None,
         reported_host: None,
         websocket: WebSocket::No,

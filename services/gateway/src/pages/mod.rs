@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use quartet_common::problem::Problem;
 
-use crate::{reply::Reply, routing::GatewayPage, snapshot::Snapshot};
+use crate::{error, reply::Reply, routing::GatewayPage, snapshot::Snapshot};
 use openapi::Documents;
 
 const HEALTH: &[u8] = br#"{"status":"ok"}"#;
@@ -34,6 +34,8 @@ pub(crate) async fn render(
         GatewayPage::Openapi => documents.render(path, snapshot).await,
         GatewayPage::Docs => docs::render(path),
         // They need more of the request than its path.
-        GatewayPage::Login => Err(crate::error::no_route()),
+        GatewayPage::Login => Err(error::no_route()),
+        // The chain of such a route answers.
+        GatewayPage::AuthVerify => Err(error::no_route()),
     }
 }

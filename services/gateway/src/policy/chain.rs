@@ -16,12 +16,14 @@
 //!    client IP: otherwise guessing tokens would be free.
 //! 9. `rate_limit`: all limits of the route together. Then the deferred refusal is sent, so that no
 //!    later step has to know of it. A browser without a session is sent to its login now.
+//!    later step has to know of it.
+//!    `forward_auth`: an external service decides
 //! 10. `security_headers` of the response
 //! 11. `edits`: the route's changes to headers of request and response
 //! 12. `split` or `lookup`: the upstream, of a route with several
 //! 13. `mirror`: does another upstream get a copy
 //! 14. `validation`: is the request as the OpenAPI document of the upstream says
-//! 15. `redirect` or `respond`, of a route that has no upstream
+//! 15. `redirect`, `respond`, `site` or `verify`, of a route that has no upstream
 //! 16. `invalidation`: what an unsafe request makes invalid, and `cache`: a stored response. It is
 //!     the upstream's, so that what the steps before add to a response is of this request.
 //!
@@ -44,6 +46,7 @@ use super::{
     edits::HeaderEdits,
     fault::FaultInjection,
     fetch::CacheMetrics,
+    forward_auth::ExternalAuth,
     grpc_calls,
     https_redirect::HttpsRedirect,
     invalidator::Invalidator,
@@ -56,9 +59,11 @@ use super::{
     rate_limit::{NamedLimit, RateLimits, SharedCounter},
     redirect::Redirect,
     respond::Respond,
+    site::SiteFiles,
     split::Split,
     upgrade::Upgrade,
     validation::{Validation, ValidationParts},
+    verify,
 };
 use crate::{
     cache::Cache,
@@ -67,6 +72,7 @@ use crate::{
     request::RequestFacts,
     routing::{Auth, RequestDecompression, Route, RouteAction, SecurityHeaders},
     session::Login,
+    site::Site,
     upstream::{AddressLookup, Mirror, Upstream},
 };
 
@@ -83,6 +89,7 @@ pub(crate) struct ChainParts<'p> {
     pub(crate) upstreams: &'p [Arc<Upstream>],
     pub(crate) lookups: &'p [Arc<AddressLookup>],
     pub(crate) caches: &'p [Arc<Cache>],
+    pub(crate) sites: &'p [Arc<Site>],
     pub(crate) validation: ValidationParts<'p>,
     pub(crate) clock: &'p Clock,
     pub(crate) metrics: &'p GatewayMetrics,
@@ -117,6 +124,7 @@ pub(super) enum Step {
     /// Sends browsers without a session to their login.
     Challenge,
     LoginCookies(LoginCookies),
+    ExternalAuth(ExternalAuth),
     SecurityHeaders(Arc<SecurityHeaders>),
     HeaderEdits(HeaderEdits),
     Split(Split),
@@ -125,6 +133,9 @@ pub(super) enum Step {
     Validation(Validation),
     Redirect(Redirect),
     Respond(Respond),
+    SiteFiles(SiteFiles),
+    /// Answers who the caller is.
+    Verify,
     Cache(ResponseCache),
     Invalidation(Invalidator),
 }
@@ -168,6 +179,8 @@ impl Chain {
         }
         steps.extend(needs_login.then_some(Step::Challenge));
         steps.extend(LoginCookies::of(parts.logins).map(Step::LoginCookies));
+        let forward_auth = route.forward_auth.as_ref();
+        steps.extend(forward_auth.map(|it| Step::ExternalAuth(ExternalAuth::new(it))));
         if let Some(headers) = &route.guards.security_headers {
             steps.push(Step::SecurityHeaders(Arc::clone(headers)));
         }
@@ -186,6 +199,9 @@ impl Chain {
         if let Some(response) = &route.respond {
             steps.push(Step::Respond(Respond::new(response.clone())));
         }
+        let site = route.site.and_then(|index| parts.sites.get(index));
+        steps.extend(site.map(|site| Step::SiteFiles(SiteFiles::new(Arc::clone(site), route))));
+        steps.extend((route.action == RouteAction::Verify).then_some(Step::Verify));
         steps.extend(cache_steps(route, &parts));
         Self {
             steps: steps.into(),
@@ -244,6 +260,7 @@ impl Chain {
                 Step::Announcement(policy) => policy.on_response(response),
                 Step::Cors(policy) => policy.on_response(context, response),
                 Step::RateLimits(policy) => policy.on_response(context, response),
+                Step::ExternalAuth(_) => ExternalAuth::on_response(context, response),
                 Step::SecurityHeaders(headers) => headers.on_response(context, response),
                 Step::HeaderEdits(policy) => policy.on_response(response),
                 Step::Split(policy) => policy.on_response(context, response),
@@ -268,6 +285,8 @@ impl Chain {
                 | Step::Validation(_)
                 | Step::Redirect(_)
                 | Step::Respond(_)
+                | Step::SiteFiles(_)
+                | Step::Verify
                 | Step::Invalidation(_) => {}
             }
         }
@@ -309,6 +328,7 @@ impl Step {
                 policy.on_request(facts, context);
                 Verdict::Now(Flow::Continue)
             }
+            Self::ExternalAuth(policy) => policy.on_request(facts, context),
             Self::HeaderEdits(policy) => {
                 policy.on_request(facts, context);
                 Verdict::Now(Flow::Continue)
@@ -322,6 +342,8 @@ impl Step {
             Self::Validation(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::Redirect(policy) => Verdict::Now(policy.on_request(facts)),
             Self::Respond(policy) => Verdict::Now(policy.on_request()),
+            Self::SiteFiles(policy) => policy.on_request(facts),
+            Self::Verify => Verdict::Now(verify::answer(context)),
             Self::Cache(policy) => policy.on_request(facts, context),
             Self::Invalidation(policy) => {
                 policy.on_request(facts, context);

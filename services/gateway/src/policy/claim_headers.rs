@@ -1,6 +1,6 @@
-//! Removes what a client sends under the names of claims.
+//! Removes what a client sends under the names of claims, and of what an external service says.
 //!
-//! Headers that an upstream gets of a token tell it who the caller is. So they are removed on every
+//! Headers that an upstream gets of a token or a service tell it who the caller is. So they are removed on every
 //! route, also on those that verify no token: an upstream cannot know which route a request took.
 
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::{
 
 const HASURA_PREFIX: &str = "x-hasura-";
 
-/// The names of all claims in the configuration, and of what is said about client certificates.
+/// The names of all claims in the configuration, and of what is said about client certificates or by
+/// external services.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimNames {
     names: Arc<[HeaderName]>,
@@ -27,10 +28,12 @@ impl ClaimNames {
     pub(crate) fn of(config: &Config) -> Option<Self> {
         let of_issuers = config.issuers.iter().flat_map(|issuer| &issuer.headers);
         let routes = config.routes.routes().iter();
-        let of_routes = routes.flat_map(|route| &route.access.headers);
+        let of_routes = routes.clone().flat_map(|route| &route.access.headers);
         let names = of_issuers.chain(of_routes).map(|header| &header.name);
         let of_logins = config.logins.iter().flat_map(LoginConfig::header_names);
         let names = names.chain(of_logins);
+        let services = routes.filter_map(|route| route.forward_auth.as_ref());
+        let names = names.chain(services.flat_map(|service| &service.response_headers));
         let authorities = config.tls.authorities.iter();
         let names = names.chain(authorities.flat_map(|authority| authority.headers.names()));
         let mut names: Vec<HeaderName> = names.cloned().collect();

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::{
     request::Headers,
-    routing::{Coding, CompressionSettings},
+    routing::{Coding, CompressionSettings, preferred},
 };
 
 /// 256 KiB: what a response keeps while it is sent is a small multiple of it.
@@ -33,16 +33,6 @@ pub(crate) enum Encoder {
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
     Gzip(GzEncoder<Vec<u8>>),
-}
-
-impl Coding {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Zstd => "zstd",
-            Self::Brotli => "br",
-            Self::Gzip => "gzip",
-        }
-    }
 }
 
 impl CompressionSettings {
@@ -104,81 +94,29 @@ impl CompressionSettings {
     }
 
     fn is_listed(&self, headers: &HeaderMap) -> bool {
-        let Some(value) = headers.get(header::CONTENT_TYPE) else {
-            return false;
-        };
-        let essence = value.as_bytes().split(|&byte| byte == b';').next();
-        let essence = essence
-            .unwrap_or_default()
-            .trim_ascii()
-            .to_ascii_lowercase();
-        // Whatever is listed: these are streams, whose readers wait for every message.
-        if essence == b"text/event-stream" || essence.starts_with(b"application/grpc") {
-            return false;
-        }
-        self.content_types
-            .iter()
-            .any(|listed| match listed.strip_suffix('*') {
-                Some(kind) => essence.starts_with(kind.as_bytes()),
-                None => essence == listed.as_bytes(),
-            })
+        let value = headers.get(header::CONTENT_TYPE);
+        value.is_some_and(|value| is_listed(self, value))
     }
 }
 
-/// The coding of the highest quality that the client accepts; of equals, the first of `offered`. `None`:
-/// the body is sent as it is, also to a client that accepts nothing at all.
-fn preferred<'v>(accepted: impl Iterator<Item = &'v [u8]>, offered: &[Coding]) -> Option<Coding> {
-    let (mut any, mut identity) = (None, None);
-    let mut qualities = vec![None; offered.len()];
-    for item in accepted.flat_map(|value| value.split(|&byte| byte == b',')) {
-        let mut parts = item.split(|&byte| byte == b';');
-        let name = parts.next().unwrap_or_default().trim_ascii();
-        let quality = quality(parts);
-        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        if is("*") {
-            any = Some(quality);
-        } else if is("identity") {
-            identity = Some(quality);
-        }
-        for (coding, place) in offered.iter().zip(&mut qualities) {
-            if is(coding.name()) || (*coding == Coding::Gzip && is("x-gzip")) {
-                *place = Some(quality);
-            }
-        }
+/// Whether bodies of this type are compressed.
+pub(super) fn is_listed(settings: &CompressionSettings, content_type: &HeaderValue) -> bool {
+    let essence = content_type.as_bytes().split(|&byte| byte == b';').next();
+    let essence = essence
+        .unwrap_or_default()
+        .trim_ascii()
+        .to_ascii_lowercase();
+    // Whatever is listed: these are streams, whose readers wait for every message.
+    if essence == b"text/event-stream" || essence.starts_with(b"application/grpc") {
+        return false;
     }
-    let mut best: Option<(u16, Coding)> = None;
-    for (coding, quality) in offered.iter().zip(qualities) {
-        let quality = quality.or(any).unwrap_or(0);
-        if quality > best.map_or(0, |(best, _)| best) {
-            best = Some((quality, *coding));
-        }
-    }
-    let (quality, coding) = best?;
-    // A client may prefer what is not encoded.
-    (quality >= identity.unwrap_or(0)).then_some(coding)
-}
-
-/// In thousandths (RFC 9110, 12.4.2); what cannot be read is not accepted.
-fn quality<'p>(parameters: impl Iterator<Item = &'p [u8]>) -> u16 {
-    for parameter in parameters {
-        let parameter = parameter.trim_ascii();
-        let Some(value) = parameter
-            .strip_prefix(b"q=")
-            .or(parameter.strip_prefix(b"Q="))
-        else {
-            continue;
-        };
-        let number = std::str::from_utf8(value).ok();
-        let number = number.and_then(|text| text.parse::<f32>().ok());
-        let number = number.filter(|number| (0.0..=1.0).contains(number));
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it is between 0 and 1000"
-        )]
-        return number.map_or(0, |number| (number * 1000.0).round() as u16);
-    }
-    1000
+    settings
+        .content_types
+        .iter()
+        .any(|listed| match listed.strip_suffix('*') {
+            Some(kind) => essence.starts_with(kind.as_bytes()),
+            None => essence == listed.as_bytes(),
+        })
 }
 
 fn varies(headers: &HeaderMap) -> bool {
@@ -207,7 +145,7 @@ fn adapt(headers: &mut HeaderMap, coding: Coding) {
 }
 
 impl Encoder {
-    fn new(coding: Coding, level: u32) -> io::Result<Self> {
+    pub(super) fn new(coding: Coding, level: u32) -> io::Result<Self> {
         Ok(match coding {
             Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), GzipLevel::new(level))),
             Coding::Brotli => {
@@ -289,39 +227,6 @@ mod tests {
             content_types: vec!["text/*".into(), "application/json".into()],
             algorithms: ALL.into(),
             level: 5,
-        }
-    }
-
-    #[test]
-    fn a_client_gets_what_it_prefers() {
-        let choose = |text: &str| {
-            let coding = preferred([text.as_bytes()].into_iter(), &ALL);
-            coding.map_or("", Coding::name)
-        };
-        for (accepted, expected) in [
-            ("", ""),
-            ("gzip", "gzip"),
-            ("GZIP", "gzip"),
-            ("x-gzip", "gzip"),
-            ("gzip, br, zstd", "zstd"),
-            ("gzip, br;q=0.9", "gzip"),
-            ("gzip;q=0.5, br;q=0.8", "br"),
-            ("gzip;q=0", ""),
-            ("gzip;q=0.000", ""),
-            ("*", "zstd"),
-            ("*;q=0", ""),
-            ("*;q=0.1, zstd;q=0", "br"),
-            ("identity", ""),
-            ("identity;q=0", ""),
-            ("identity;q=0, gzip;q=0.1", "gzip"),
-            ("identity;q=1, gzip;q=0.5", ""),
-            ("deflate, compress", ""),
-            ("gzip;q=x", ""),
-            ("gzip;q=2", ""),
-            ("gzip; q=1", "gzip"),
-            ("gzipped, br\u{0}", ""),
-        ] {
-            assert_eq!(choose(accepted), expected, "{accepted}");
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct PolicyContext {
     pub(crate) login: Option<LoginContext>,
     /// Of a WebSocket that a token or a session has opened.
     pub(crate) access: Option<Box<AccessSpan>>,
+    /// What an external service has set for the client.
+    pub(super) client_headers: Vec<(HeaderName, HeaderValue)>,
     /// Applied in this order, after what is untrusted was removed and the caller named.
     pub(crate) edits: Vec<Edit>,
     /// The client's connection is encrypted, by what a trusted proxy says too.

@@ -68,9 +68,13 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         | Step::Maintenance(_)
         | Step::Fault(_)
         | Step::SecurityHeaders(_)
+        | Step::Verify
         | Step::Invalidation(_) => {
             json!({})
         }
+        Step::ExternalAuth(_) => json!({
+            "url": route.forward_auth.as_ref().map(|it| &it.url),
+        }),
         Step::Decompression(_) => json!({ "request_decompression": route.request_decompression }),
         Step::Cache(_) => json!({
             "cache": route.cache.map(|index| &*config.caches[index].name),
@@ -110,10 +114,22 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
             })
         }
         Step::Validation(_) => json!({ "validate": route.validate }),
+        Step::Redirect(_) | Step::Respond(_) | Step::SiteFiles(_) => answer(step, route, config),
+    }
+}
+
+/// What a route without an upstream answers.
+fn answer(step: &Step, route: &Route, config: &Config) -> Value {
+    match step {
         Step::Redirect(_) => redirect(route),
         Step::Respond(_) => json!({
             "status": route.respond.as_ref().map(|response| response.status.as_u16()),
         }),
+        Step::SiteFiles(_) => json!({
+            "site": route.site.map(|index| &*config.sites[index].name),
+            "directory": route.site.map(|index| &config.sites[index].directory),
+        }),
+        _ => json!({}),
     }
 }
 

@@ -31,6 +31,10 @@ pub(crate) struct RequestFacts<'r> {
     pub(crate) client_ip: IpAddr,
     /// The client's connection is encrypted, by what a trusted proxy says too.
     pub(crate) is_secure: bool,
+    /// A trusted proxy has sent it.
+    pub(crate) is_of_trusted_proxy: bool,
+    /// Path and query as the client sent them, in their one spelling.
+    pub(crate) uri: &'r [u8],
     /// Of the connection, if it has TLS here.
     pub(crate) tls: Option<&'r TlsSession>,
     /// What a trusted proxy calls the host that the client asked for.
@@ -47,6 +51,9 @@ pub(crate) struct RequestFacts<'r> {
 pub(crate) trait Captures: Sync {
     /// `path` is that of the request.
     fn get<'c>(&'c self, path: &'c str, name: &str) -> Option<&'c str>;
+
+    /// What of the path is behind the prefix of the pattern; all of it, if the pattern has none.
+    fn rest<'c>(&self, path: &'c str) -> &'c str;
 }
 
 #[cfg(test)]
@@ -59,6 +66,10 @@ impl<'r> RequestFacts<'r> {
             fn get<'c>(&'c self, _path: &'c str, _name: &str) -> Option<&'c str> {
                 None
             }
+
+            fn rest<'c>(&self, path: &'c str) -> &'c str {
+                path
+            }
         }
         Self {
             method: &GET,
@@ -69,6 +80,8 @@ impl<'r> RequestFacts<'r> {
             host: None,
             client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             is_secure: false,
+            is_of_trusted_proxy: false,
+            uri: b"/",
             tls: None,
             reported_host: None,
             websocket: WebSocket::No,

@@ -5,6 +5,7 @@ mod candidate;
 mod codings;
 mod condition;
 mod forecast;
+mod forward_auth;
 mod guards;
 mod lifecycle;
 mod login;
@@ -25,8 +26,9 @@ pub(crate) use access::{
     Access, ClaimHeader, CookieForward, RequiredClaim, TokenCookie, TokenSource,
 };
 pub(crate) use candidate::{Candidate, Mismatch};
-pub(crate) use codings::{Coding, CompressionSettings, RequestDecompression};
+pub(crate) use codings::{Coding, CompressionSettings, RequestDecompression, preferred};
 pub(crate) use condition::{ExpectedValue, HeaderCondition, QueryCondition};
+pub(crate) use forward_auth::ForwardAuth;
 pub(crate) use guards::{
     AllowedHeaders, ClientNetworks, Cors, Fault, FaultEffect, Guards, Maintenance, NetworkSet,
     SecurityHeaders,

@@ -139,6 +139,20 @@ impl Captures for PathPattern {
             Segment::Any(_) | Segment::Literal(_) => None,
         })
     }
+
+    fn rest<'c>(&self, path: &'c str) -> &'c str {
+        if self.prefix {
+            &path[end_of_segments(path, self.segments.len())..]
+        } else {
+            path
+        }
+    }
+}
+
+/// Where the first `count` segments of a path end.
+pub(super) fn end_of_segments(path: &str, count: usize) -> usize {
+    let mut slashes = path.match_indices('/').map(|(at, _)| at);
+    slashes.nth(count).unwrap_or(path.len())
 }
 
 /// Paths of requests have one spelling; a pattern in another one would never match. The last segment

@@ -1,6 +1,6 @@
 //! Another path for the upstream: `/x/{id}/*`.
 
-use super::pattern::{PathPattern, Segment};
+use super::pattern::{PathPattern, Segment, end_of_segments};
 use crate::request::{
     Captures as _,
     path::{self, PathError},
@@ -77,12 +77,6 @@ impl Rewrite {
             prefix: strips.then(|| path[..cut].to_owned()),
         })
     }
-}
-
-/// Where the first `count` segments of a path end.
-fn end_of_segments(path: &str, count: usize) -> usize {
-    let mut slashes = path.match_indices('/').map(|(at, _)| at);
-    slashes.nth(count).unwrap_or(path.len())
 }
 
 /// The rules for paths of clients, with those for raw paths where they apply.

@@ -10,6 +10,7 @@ use super::{
     access::Access,
     codings::{CompressionSettings, RequestDecompression},
     condition::{HeaderCondition, QueryCondition},
+    forward_auth::ForwardAuth,
     guards::Guards,
     lifecycle::Lifecycle,
     login::RouteLogin,
@@ -51,7 +52,11 @@ pub(crate) struct Route {
     /// `None`: 301, or 308 where the method must stay.
     pub(crate) redirect_status: Option<StatusCode>,
     pub(crate) respond: Option<FixedResponse>,
+    /// Index into the configuration's sites.
+    pub(crate) site: Option<usize>,
     pub(crate) lifecycle: Option<Lifecycle>,
+    /// Who else decides about requests.
+    pub(crate) forward_auth: Option<Arc<ForwardAuth>>,
     pub(crate) auth: Auth,
     pub(crate) access: Access,
     /// The first whose hosts are those of the request counts; none: no login is needed.
@@ -117,6 +122,10 @@ pub(crate) enum RouteAction {
     Redirect,
     /// The route's `respond`.
     Respond,
+    /// The route's `site`.
+    Site,
+    /// Whether the caller is accepted, and who it is.
+    Verify,
 }
 
 /// The same response to every request.
@@ -136,6 +145,7 @@ pub(crate) enum GatewayPage {
     Docs,
     /// Those of the route's login.
     Login,
+    AuthVerify,
 }
 
 /// Which access tokens a route requires.

@@ -33,6 +33,10 @@ impl Snapshot {
             RouteAction::Respond => {
                 json!({ "respond": route.respond.as_ref().map(|it| it.status.as_u16()) })
             }
+            RouteAction::Site => {
+                json!({ "site": route.site.map(|index| &*self.config.sites[index].name) })
+            }
+            RouteAction::Verify => json!({ "serve": "auth_verify" }),
         }
     }
 }

@@ -35,6 +35,7 @@ use crate::{
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
     session::Login,
+    site::Site,
     tls::{Acceptance, AllCertificateFiles, Certificates, acme::Acme},
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
@@ -54,6 +55,8 @@ pub(crate) struct Snapshot {
     chains: Vec<Chain>,
     /// In the order of the configuration.
     pub(crate) caches: Vec<Arc<Cache>>,
+    /// In the order of the configuration.
+    sites: Vec<Arc<Site>>,
     /// By the rank of the pattern.
     series: Vec<PatternSeries>,
     /// Of the issuers of the configuration, in their order.
@@ -111,6 +114,7 @@ impl Snapshot {
         };
         let claim_names = ClaimNames::of(&config);
         let caches = Self::caches(&config, previous);
+        let sites = Self::sites(&config, previous, shared.clock);
         let documents = Self::documents(&config, previous)?;
         let validation = ValidationParts {
             settings: &config.model.validation,
@@ -127,6 +131,7 @@ impl Snapshot {
             upstreams: &upstreams,
             lookups: &lookups,
             caches: &caches,
+            sites: &sites,
             validation,
             clock: shared.clock,
             metrics: shared.metrics,
@@ -142,6 +147,7 @@ impl Snapshot {
             lookups,
             chains,
             caches,
+            sites,
             series,
             verifiers,
             api_keys,

@@ -18,6 +18,7 @@ use crate::{
     },
     revocations::Revocations,
     routing::{Route, RouteAction},
+    site::Site,
     tls::acme::Acme,
     upstream::{AddressLookup, Mirror, Upstream},
 };
@@ -110,6 +111,17 @@ impl Snapshot {
             Chain::new(route, mirror, parts)
         };
         config.routes.routes().iter().map(chain).collect()
+    }
+
+    /// With equal settings the ones before, which know their files.
+    pub(super) fn sites(config: &Config, previous: Option<&Self>, clock: &Clock) -> Vec<Arc<Site>> {
+        let sites = config.sites.iter().map(|settings| {
+            let mut before = previous.iter().flat_map(|snapshot| &snapshot.sites);
+            let known = before.find(|known| *known.settings == *settings);
+            let new = || Arc::new(Site::new(settings.clone(), clock.clone()));
+            known.cloned().unwrap_or_else(new)
+        });
+        sites.collect()
     }
 
     /// Where copies of a route's requests are sent.

@@ -46,6 +46,8 @@ mod deep_health;
 mod documents;
 #[path = "../it/explain.rs"]
 mod explain;
+#[path = "../it/forward_auth.rs"]
+mod forward_auth;
 #[path = "../it/guards.rs"]
 mod guards;
 #[path = "../it/hostile.rs"]
@@ -54,6 +56,8 @@ mod hostile;
 mod http2;
 #[path = "../it/https_redirects.rs"]
 mod https_redirects;
+#[path = "../it/interfaces.rs"]
+mod interfaces;
 #[path = "../it/issuers.rs"]
 mod issuers;
 #[path = "../it/lifecycle.rs"]
@@ -92,6 +96,12 @@ mod resilience;
 mod revocations;
 #[path = "../it/routing.rs"]
 mod routing;
+#[path = "../it/sites.rs"]
+mod sites;
+#[path = "../it/sites_hostile.rs"]
+mod sites_hostile;
+#[path = "../it/sites_served.rs"]
+mod sites_served;
 #[path = "../it/spelling.rs"]
 mod spelling;
 #[path = "../it/splits.rs"]

@@ -5,6 +5,7 @@ mod admin;
 mod api_keys;
 mod caches;
 mod compression;
+mod forward_auth;
 mod guards;
 mod health;
 mod issuers;
@@ -18,6 +19,7 @@ mod resilience;
 mod revocations;
 mod routes;
 mod server;
+mod sites;
 mod split;
 mod tls;
 mod token_place;
@@ -49,6 +51,7 @@ pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
 pub(crate) use revocations::{OnFeedError, Revocations};
 pub(crate) use routes::{Condition, Route, RouteDefaults};
 pub(crate) use server::{AcceptedWith, ClientHeader, Listen, Server};
+pub(crate) use sites::Site;
 pub(crate) use split::Sticky;
 pub(crate) use tls::{Certificate, ClientAuthority, MinVersion, Tls};
 pub(crate) use token_place::TokenPlace;
@@ -91,6 +94,8 @@ pub(crate) struct Model {
     pub(crate) lookups: BTreeMap<String, Lookup>,
     #[serde(default)]
     pub(crate) caches: BTreeMap<String, Cache>,
+    #[serde(default)]
+    pub(crate) sites: BTreeMap<String, Site>,
     #[serde(default)]
     pub(crate) certificates: BTreeMap<String, Certificate>,
     #[serde(default)]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{
     Names, TokenPlace,
     compression::Compress,
+    forward_auth::ForwardAuth,
     guards::{Fault, HeaderEdit, RouteSecurityHeaders, some_networks},
     lookups::RouteLookup,
     mirror::Mirror,
@@ -68,6 +69,8 @@ pub(crate) struct Route {
     #[serde(default)]
     pub(crate) respond: Option<Respond>,
     #[serde(default, deserialize_with = "empty_as_none")]
+    pub(crate) site: Option<String>,
+    #[serde(default, deserialize_with = "empty_as_none")]
     pub(crate) rewrite: Option<String>,
     #[serde(default, deserialize_with = "empty_as_none")]
     pub(crate) deprecated_on: Option<String>,
@@ -82,6 +85,8 @@ pub(crate) struct Route {
     /// `None`: by the host.
     #[serde(default)]
     pub(crate) login: Option<String>,
+    #[serde(default)]
+    pub(crate) forward_auth: Option<ForwardAuth>,
     #[serde(default)]
     pub(crate) issuers: Names,
     #[serde(default)]

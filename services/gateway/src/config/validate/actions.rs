@@ -5,7 +5,9 @@ use http::{HeaderValue, StatusCode};
 use super::{checker::Checker, references::References, values::resolve};
 use crate::{
     config::model,
-    routing::{FixedResponse, PathPattern, Rewrite, RouteAction, Split, Template},
+    routing::{
+        Auth, FixedResponse, GatewayPage, PathPattern, Rewrite, RouteAction, Split, Template,
+    },
 };
 
 /// Pages belong to an upstream; this is for a line or two.
@@ -26,6 +28,7 @@ pub(super) fn check(
         ("serve", route.serve.is_some()),
         ("redirect", route.redirect.is_some()),
         ("respond", route.respond.is_some()),
+        ("site", route.site.is_some()),
     ];
     let mut set = keys.into_iter().filter(|(_, is_set)| *is_set);
     let Some((first, _)) = set.next() else {
@@ -45,8 +48,17 @@ pub(super) fn check(
             resolve(key, "upstream", name, &references.upstreams, checker).map(RouteAction::Proxy)
         }
         (None, _) if route.split.is_some() || route.lookup.is_some() => Some(RouteAction::Choose),
+        (None, Some(GatewayPage::AuthVerify)) => {
+            if route.auth == Auth::Public {
+                let message =
+                    "is not possible with auth = \"public\": there is no caller to verify";
+                checker.error(format!("{key}.serve"), message);
+            }
+            Some(RouteAction::Verify)
+        }
         (None, Some(serve)) => Some(RouteAction::Serve(serve)),
         (None, None) if route.redirect.is_some() => Some(RouteAction::Redirect),
+        (None, None) if route.site.is_some() => Some(RouteAction::Site),
         (None, None) => Some(RouteAction::Respond),
     }
 }

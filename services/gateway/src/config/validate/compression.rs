@@ -24,8 +24,8 @@ pub(super) fn check(
         Compress::Switch(true) => Compression::default(),
         Compress::Table(table) => table.clone(),
     };
-    if route.upstream.is_none() {
-        checker.error(&*key, "is only possible with `upstream`");
+    if route.upstream.is_none() && route.site.is_none() {
+        checker.error(&*key, "is only possible with `upstream` or `site`");
     }
     checker.ranges(
         &key,

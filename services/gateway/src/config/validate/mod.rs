@@ -13,6 +13,7 @@ mod compression;
 mod conditions;
 mod edits;
 mod encryption;
+mod forward_auth;
 mod guards;
 mod health;
 mod issuers;
@@ -28,6 +29,7 @@ mod resilience;
 mod revocations;
 mod routes;
 mod server;
+mod sites;
 mod split;
 mod tls;
 mod upstreams;
@@ -76,6 +78,10 @@ pub(super) fn validate(mut model: model::Model, settings: Settings) -> Result<Co
     let caches = caches
         .filter_map(|(name, cache)| caches::check(name, cache, &mut checker))
         .collect();
+    let sites = model.sites.iter();
+    let sites = sites
+        .filter_map(|(name, site)| sites::check(name, site, &mut checker))
+        .collect();
     let guards = guards::GuardTables::check(&model, &mut checker);
     let security_headers = guards.security_headers.clone();
     let limit_store = limits::check_store(&model.rate_limit_store, &mut checker);
@@ -108,6 +114,7 @@ pub(super) fn validate(mut model: model::Model, settings: Settings) -> Result<Co
         security_headers,
         limit_store,
         caches,
+        sites,
         routes: RouteTable::new(routes),
     })
 }

@@ -19,6 +19,7 @@ pub(super) struct References<'a> {
     pub(super) limits: BTreeMap<&'a str, usize>,
     pub(super) lookups: BTreeMap<&'a str, usize>,
     pub(super) caches: BTreeMap<&'a str, usize>,
+    pub(super) sites: BTreeMap<&'a str, usize>,
     pub(super) defaults: &'a model::RouteDefaults,
     pub(super) direct_path: bool,
     pub(super) guards: &'a GuardTables<'a>,

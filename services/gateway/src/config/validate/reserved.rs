@@ -15,7 +15,7 @@ const HASURA_PREFIX: &str = "x-hasura-";
 const CONNECTION_PREFIX: &str = "x-forwarded-";
 
 pub(super) struct ReservedHeaders {
-    /// Those that upstreams get of claims.
+    /// Those that upstreams get of claims, and of services that decide.
     claims: BTreeSet<String>,
     /// Those that upstreams get of client certificates.
     certificates: BTreeSet<String>,
@@ -47,6 +47,11 @@ impl ReservedHeaders {
         let names = of_issuers.chain(of_routes).flat_map(|table| table.keys());
         let of_logins = model.logins.values().flat_map(login_headers);
         let names = names.chain(of_logins);
+        let of_services = model
+            .routes
+            .values()
+            .filter_map(|it| it.forward_auth.as_ref());
+        let names = names.chain(of_services.flat_map(|it| &it.copy_response_headers));
         let has_claims = |issuer: &model::Issuer| issuer.hasura_claims.is_some();
         Self {
             claims: names.map(|name| name.to_ascii_lowercase()).collect(),

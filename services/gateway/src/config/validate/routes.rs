@@ -5,17 +5,17 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use super::{
     access, actions,
     checker::{Checker, DAY_SECONDS},
-    compression, conditions, edits,
+    compression, conditions, edits, forward_auth,
     guards::GuardTables,
     lifecycle, logins, lookups, mirror,
     references::References,
     reserved::ReservedHeaders,
-    split, validation,
+    sites, split, validation,
     values::{check_list, indices, parse_method, resolve},
 };
 use crate::{
     config::model,
-    routing::{HostPattern, PathPattern, RequestDecompression, Route, RouteAction},
+    routing::{HostPattern, PathPattern, RequestDecompression, Route, RouteAction, Split},
 };
 
 /// Bodies pass through, so this only keeps sums of sizes within their type: one tebibyte.
@@ -50,6 +50,7 @@ pub(super) fn check(
         limits: indices(&model.limits),
         lookups: indices(&model.lookups),
         caches: indices(&model.caches),
+        sites: indices(&model.sites),
         defaults: &model.defaults,
         direct_path: model.server.direct_path,
         guards,
@@ -77,13 +78,11 @@ fn check_route(
     let action = actions::check(&key, route, references, checker);
     let split = split::check(&key, route, references, checker);
     let parts = split.as_ref().and_then(Option::as_ref);
-    let is_general = actions::is_general(action, parts, references);
-    actions::check_upgrade(&key, route, action, parts, references, checker);
-    actions::check_grpc_web(&key, route, (action, parts), references, checker);
+    let is_general = check_upstreams(&key, route, (action, parts), references, checker);
     let access = access::check(&key, route, references.access, checker);
+    let forward_auth = forward_auth::check(&key, route, checker);
     let limits = check_limits(&key, route, references, checker);
     let compression = compression::check(&key, route, checker);
-    validation::check_route(&key, route, references, checker);
     let paths = check_paths(&key, route, checker);
     let hosts = check_list(&key, "hosts", &route.hosts, HostPattern::parse, checker);
     let methods = check_list(&key, "methods", &route.methods, parse_method, checker);
@@ -118,7 +117,9 @@ fn check_route(
         redirect: redirect?,
         redirect_status: redirect_status?,
         respond: respond?,
+        site: sites::check_route(&key, route, references, checker),
         lifecycle: lifecycle?,
+        forward_auth: forward_auth?.map(Arc::new),
         auth: route.auth,
         access,
         logins: logins::check_route(&key, route, references.access.model, checker)?,
@@ -145,6 +146,21 @@ fn check_route(
     })
 }
 
+/// What the upstreams of the route have to be able to do. True: they need the general path.
+fn check_upstreams(
+    key: &str,
+    route: &model::Route,
+    (action, split): (Option<RouteAction>, Option<&Split>),
+    references: &References<'_>,
+    checker: &mut Checker,
+) -> bool {
+    let is_general = actions::is_general(action, split, references);
+    actions::check_upgrade(key, route, action, split, references, checker);
+    actions::check_grpc_web(key, route, (action, split), references, checker);
+    validation::check_route(key, route, references, checker);
+    is_general
+}
+
 fn check_ping(
     key: &str,
     route: &model::Route,
@@ -169,7 +185,9 @@ fn is_direct(route: &model::Route, action: Option<RouteAction>) -> bool {
     let is_forwarded = matches!(action, Some(RouteAction::Proxy(_) | RouteAction::Choose));
     let passes_bodies =
         !route.compress.is_on() && route.request_decompression == RequestDecompression::Pass;
-    is_forwarded && passes_bodies && route.mirror.is_none()
+    // A site compresses its files itself.
+    let is_own = matches!(action, Some(RouteAction::Site | RouteAction::Verify));
+    is_own || (is_forwarded && passes_bodies && route.mirror.is_none())
 }
 
 fn check_paths(key: &str, route: &model::Route, checker: &mut Checker) -> Option<Vec<PathPattern>> {

@@ -12,7 +12,10 @@ use super::{
     heads::{self, HeadEdits},
     serve::{Completion, InFlight},
 };
-use crate::{edge::reply, reply::Reply};
+use crate::{
+    edge::reply,
+    reply::{FileBody, Reply},
+};
 
 impl InFlight<'_> {
     /// Sends the client what failed, unless it has disconnected or a response has started.
@@ -43,7 +46,7 @@ impl InFlight<'_> {
     }
 
     /// Sends a response of the gateway's own.
-    pub(super) async fn reply(&mut self, reply: &Reply) -> Completion {
+    pub(super) async fn reply(&mut self, mut reply: Reply) -> Completion {
         // The rest of a request that was too slow is not waited for.
         let timed_out = reply.status == StatusCode::REQUEST_TIMEOUT;
         let read = !timed_out && discard_small_body(self.stream, self.body_bytes).await;
@@ -55,13 +58,13 @@ impl InFlight<'_> {
             let mut edits = HeadEdits::new(reply.status);
             self.ctx.head_after = Some(self.ctx.started.elapsed());
             reply::decorate(&mut edits, &self.ctx);
-            heads::write_reply(reply, self.method, &edits, keep, &mut out);
+            heads::write_reply(&reply, self.method, &edits, keep, &mut out);
         }
         let server = &self.ctx.snapshot.config.model.server;
         let limit = Duration::from_secs(server.page_timeout_seconds);
         let deadline = tokio::time::Instant::now() + limit;
         let stream = &mut *self.stream;
-        let shared = heads::body_beside_head(reply, self.method);
+        let shared = heads::body_beside_head(&reply, self.method);
         let sent = async {
             stream.write_all(out.unused()).await?;
             stream.write_all(shared).await?;
@@ -73,11 +76,45 @@ impl InFlight<'_> {
         }
         let is_head = *self.method == Method::HEAD;
         let bytes = if is_head { 0 } else { reply.body.len() as u64 };
-        Completion {
+        let mut sent = Completion {
             status: Some(reply.status.as_u16()),
             bytes,
             keep,
             error: None,
+        };
+        if let Some(file) = reply.file.take_if(|_| !is_head) {
+            Box::pin(self.send_file(file, &mut sent)).await;
+        }
+        sent
+    }
+
+    /// Sends a body that is read on the way, each part within the time that the client has to read it.
+    async fn send_file(&mut self, mut file: FileBody, sent: &mut Completion) {
+        let server = &self.ctx.snapshot.config.model.server;
+        let limit = Duration::from_secs(server.write_timeout_seconds);
+        loop {
+            let part = match file.part().await {
+                Ok(Some(part)) => part,
+                Ok(None) => return,
+                Err(error) => return cut(sent, format!("{}: {error}", reply::FILE)),
+            };
+            let stream = &mut *self.stream;
+            let written = async {
+                stream.write_all(&part).await?;
+                stream.flush().await
+            };
+            let deadline = tokio::time::Instant::now() + limit;
+            match self.connection.alarm.bound(Some(deadline), written).await {
+                Some(Ok(())) => sent.bytes += part.len() as u64,
+                Some(Err(error)) => return cut(sent, error.to_string()),
+                None => return cut(sent, "the client did not read in time".to_owned()),
+            }
         }
     }
+}
+
+/// The body has ended early, which the client sees by the end of the connection alone.
+fn cut(sent: &mut Completion, error: String) {
+    sent.keep = false;
+    sent.error = Some(error);
 }

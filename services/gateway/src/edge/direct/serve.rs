@@ -376,15 +376,15 @@ impl InFlight<'_> {
             GatewayResponse::Problem(problem) => self.problem(problem).await,
             GatewayResponse::Page(page) => {
                 let reply = reply::page_reply(&mut self.ctx, page);
-                self.reply(&reply).await
+                self.reply(reply).await
             }
-            GatewayResponse::Reply(reply) => self.reply(&reply).await,
+            GatewayResponse::Reply(reply) => self.reply(reply).await,
         }
     }
 
     pub(super) async fn problem(&mut self, problem: Problem) -> Completion {
         let reply = reply::problem_reply(&mut self.ctx, &problem, self.head.path());
-        self.reply(&reply).await
+        self.reply(reply).await
     }
 
     /// The head for the upstream, and what is here of the body.

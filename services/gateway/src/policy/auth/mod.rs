@@ -20,13 +20,14 @@ use super::{
     access_end::AccessSpan,
     context::{Flow, PolicyContext, Verdict},
     login_context::LoginContext,
+    verify,
 };
 use crate::{
     api_keys::ApiKeys,
     config::IssuerConfig,
     request::{RequestFacts, WebSocket},
     revocations::Revocations,
-    routing::{Auth, Route},
+    routing::{Auth, Route, RouteAction},
 };
 
 /// A route verifies tokens, and nothing can. A configuration like that is refused; should one be in
@@ -64,6 +65,8 @@ pub(crate) struct SessionCheck {
 pub(super) struct AccessToken {
     /// Without a token, the request is refused.
     is_required: bool,
+    /// Another proxy asks about a request of its own.
+    verifies: bool,
     /// None: every request is refused.
     issuers: Issuers,
     sources: TokenSources,
@@ -95,6 +98,7 @@ impl AccessToken {
             .collect();
         Self {
             is_required: route.auth == Auth::Required,
+            verifies: route.action == RouteAction::Verify,
             issuers: Issuers::new(verifiers.unwrap_or_default()),
             sources: TokenSources::new(&access.token_from, api_keys.is_some()),
             required: Required::new(access).map(Box::new),
@@ -183,7 +187,12 @@ impl AccessToken {
                 NoVerifier,
             ))));
         }
-        match self.sources.read(facts)? {
+        let read = if self.verifies {
+            self.sources.read(&verify::asked_about(facts))
+        } else {
+            self.sources.read(facts)
+        };
+        match read? {
             None if self.is_required => Err(JwtError::Missing.into()),
             presented => Ok(presented),
         }

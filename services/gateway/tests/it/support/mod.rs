@@ -7,6 +7,7 @@ mod openapi;
 mod origin;
 mod provider;
 mod raw;
+pub(crate) mod sites;
 mod tls;
 mod upstream;
 mod visitor;

@@ -1,8 +1,12 @@
 //! A complete response of the gateway itself. `edge::reply` sends it.
 
+mod file;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use quartet_common::problem::Problem;
+
+pub(crate) use file::FileBody;
 
 /// Status, headers and body; `Content-Length` is added when it is sent.
 #[derive(Debug)]
@@ -10,6 +14,8 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Bytes,
+    /// In place of `body`.
+    pub(crate) file: Option<FileBody>,
 }
 
 /// What the gateway answers instead of an upstream.
@@ -58,6 +64,7 @@ impl Reply {
             status: StatusCode::OK,
             headers: vec![(header::CONTENT_TYPE, content_type)],
             body: body.into(),
+            file: None,
         }
     }
 
@@ -67,6 +74,7 @@ impl Reply {
             status: StatusCode::NO_CONTENT,
             headers: Vec::new(),
             body: Bytes::new(),
+            file: None,
         }
     }
 
@@ -94,9 +102,10 @@ impl Reply {
     }
 
     /// What `Content-Length` says; `None`: there is none with this status (RFC 9110, 8.6).
-    pub(crate) fn content_length(&self) -> Option<usize> {
+    pub(crate) fn content_length(&self) -> Option<u64> {
         let has_body = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
-        has_body.then_some(self.body.len())
+        let of_file = self.file.as_ref().map(FileBody::length);
+        has_body.then(|| of_file.unwrap_or(self.body.len() as u64))
     }
 
     pub(crate) fn status(mut self, status: StatusCode) -> Self {

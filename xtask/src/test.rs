@@ -15,9 +15,10 @@ use crate::{compose, suites};
 const DATABASE_VARIABLE: &str = "QUARTET_TEST_DATABASE_URL";
 /// Programs that some tests need and Debian has, where they may be, and the variable without which
 /// those tests fail where theirs is missing.
-const SERVERS: [(&str, &str); 4] = [
+const SERVERS: [(&str, &str); 5] = [
     ("chromium", "QUARTET_TEST_WITHOUT_CHROMIUM"),
     ("nats-server", "QUARTET_TEST_WITHOUT_NATS"),
+    ("pebble", "QUARTET_TEST_WITHOUT_PEBBLE"),
     ("pgbouncer", "QUARTET_TEST_WITHOUT_PGBOUNCER"),
     ("redis-server", "QUARTET_TEST_WITHOUT_REDIS"),
 ];

@@ -1,5 +1,6 @@
 //! Errors and the problems that clients see.
 
+use quartet_auth::master_key::SealError;
 use quartet_common::problem::{self, FieldError, Problem, Rule};
 use quartet_db as db;
 
@@ -56,6 +57,18 @@ impl From<sqlx::Error> for Error {
             return Self::EmailTaken;
         }
         Self::Database(error)
+    }
+}
+
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Self {
+        Self::Crypto(match error {
+            SealError::OtherKey => {
+                "a stored key was encrypted with another keys.master_key, which is not in \
+                 keys.previous_master_keys either"
+            }
+            SealError::Failed(what) => what,
+        })
     }
 }
 

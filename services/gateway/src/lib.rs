@@ -21,6 +21,7 @@ mod metrics;
 mod pages;
 mod policy;
 mod pulse;
+mod redis_client;
 mod refusals;
 mod reloads;
 mod reply;
@@ -148,6 +149,24 @@ pub fn explain(
 pub fn top(sources: &Sources, options: &TopOptions) -> anyhow::Result<()> {
     choose_tls_provider()?;
     top::top(sources, options)
+}
+
+/// The certificates by ACME of the running gateway of this configuration, for people.
+///
+/// # Errors
+/// When it does not answer.
+pub fn acme_status(sources: &Sources) -> anyhow::Result<String> {
+    choose_tls_provider()?;
+    top::acme_status(sources)
+}
+
+/// Renews a certificate by ACME of the running gateway of this configuration.
+///
+/// # Errors
+/// When it does not answer, or has no certificate of this name.
+pub fn renew_certificate(sources: &Sources, name: &str) -> anyhow::Result<()> {
+    choose_tls_provider()?;
+    top::renew_certificate(sources, name)
 }
 
 /// Several libraries bring a provider each; the process must choose one.

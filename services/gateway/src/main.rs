@@ -54,6 +54,9 @@ enum Command {
     },
     /// Show what a running gateway does: traffic, replicas, limits, caches, certificates.
     Top(Top),
+    /// The certificates by ACME of the running gateway on this machine.
+    #[command(subcommand)]
+    Acme(AcmeCommand),
     /// Print the merged OpenAPI document of the given services' documents.
     Openapi {
         /// OpenAPI version; 3.0 is for tools that do not support 3.1.
@@ -72,6 +75,17 @@ enum Command {
         /// Check readiness: not draining, and at least one upstream has an address.
         #[arg(long)]
         ready: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum AcmeCommand {
+    /// Print state, expiry, next renewal and the last error of each.
+    Status,
+    /// Order a certificate again, whatever its age.
+    Renew {
+        /// Of its table `[acme.certificates.NAME]`.
+        name: String,
     },
 }
 
@@ -144,6 +158,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             print(quartet_gateway::explain(&sources, &request, json)?)
         }
         Command::Top(top) => quartet_gateway::top(&sources, &top.into()),
+        Command::Acme(AcmeCommand::Status) => print(quartet_gateway::acme_status(&sources)?),
+        Command::Acme(AcmeCommand::Renew { name }) => {
+            quartet_gateway::renew_certificate(&sources, &name)
+        }
         Command::Openapi { version, documents } => print(quartet_common::openapi::in_version(
             &merge(&documents)?,
             version,

@@ -215,6 +215,7 @@ impl State {
         self.publish_certificates();
         before.forget_removed(&next, &self.metrics);
         before.retire_limit_store(&next);
+        before.retire_acme(&next);
         let (old, new) = (&before.config.hash, &next.config.hash);
         self.metrics.set_config_hash(Some(old), new);
         self.reloaded.notify_one();
@@ -231,7 +232,7 @@ impl State {
 fn readiness(snapshot: &Arc<ArcSwap<Snapshot>>, pulse: &Arc<Pulse>) -> Readiness {
     let of_snapshot = || Arc::clone(snapshot);
     let (current, verifying, counting) = (of_snapshot(), of_snapshot(), of_snapshot());
-    let (documenting, noticing) = (of_snapshot(), of_snapshot());
+    let (documenting, noticing, certified) = (of_snapshot(), of_snapshot(), of_snapshot());
     let (heard, began) = (Arc::clone(pulse), Instant::now());
     Readiness::new()
         .check("public_threads", move || {
@@ -252,6 +253,7 @@ fn readiness(snapshot: &Arc<ArcSwap<Snapshot>>, pulse: &Arc<Pulse>) -> Readiness
             async move { missing.into_iter().next().map_or(Ok(()), Err) }
         })
         .notice("documents", move || noticing.load().document_notices())
+        .notice("acme", move || certified.load().acme_notices())
         .notice("keys", move || verifying.load().key_notices())
         .notice("rate_limit_store", move || {
             counting.load().limit_store_notices()

@@ -52,7 +52,7 @@ pub type Environment = BTreeMap<String, String>;
 pub struct Schema<'s> {
     /// Commented TOML; later texts override earlier ones.
     pub defaults: &'s [&'s str],
-    /// Top-level tables to which a file may add entries.
+    /// Tables to which a file may add entries: top-level ones, or one within a table, as `a.b`.
     pub open_tables: &'s [&'s str],
     /// A boolean key; if it is false, the open tables start empty.
     pub shipped: Option<&'s str>,
@@ -140,8 +140,11 @@ impl<'f> Layers<'f> {
             }
         }
         let is_open = |key: &str| {
-            let table = key.split('.').next().unwrap_or_default();
-            schema.open_tables.contains(&table)
+            let mut open = schema.open_tables.iter();
+            open.any(|table| {
+                let rest = key.strip_prefix(table);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
         };
         let mut unknown = Vec::new();
         merge(&mut layers.settings, own, "", &is_open, &mut unknown);

@@ -14,6 +14,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["jwt", "", "axum sqlx"],
             ["opaque", "", "axum sqlx"],
             ["signature", "", "axum sqlx"],
+            ["master_key", "", "axum sqlx"],
         ],
     ),
     (

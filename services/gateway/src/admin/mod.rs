@@ -6,6 +6,7 @@
 //! make the gateway, and with it all others, unavailable.
 
 mod access;
+mod acme;
 mod caches;
 mod configuration;
 mod limits;
@@ -130,6 +131,8 @@ fn router(state: &Arc<State>, gate: Gate) -> Router {
             post(upstreams::drain).delete(upstreams::undrain),
         )
         .route("/limits", get(limits::list_limits))
+        .route("/acme", get(acme::list_certificates))
+        .route("/acme/{name}/renew", post(acme::renew_certificate))
         .route("/caches", get(caches::list_caches))
         .route("/caches/purge", post(caches::purge))
         .route(

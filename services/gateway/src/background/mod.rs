@@ -1,5 +1,6 @@
 //! Jobs beside requests: discovery, health checks, configuration reloads, sweeps of the rate limits.
 
+mod acme;
 mod certificates;
 mod reload;
 
@@ -76,6 +77,10 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
         follow_revocations(Arc::clone(&followed), run)
     });
     runner.start(feed);
+    let certified = Arc::clone(state);
+    runner.start(Job::continuous("acme", FILE_CHECK, move |run| {
+        acme::keep_certificates(Arc::clone(&certified), run)
+    }));
     let swept = Arc::clone(state);
     runner.start(Job::periodic("sweep", SWEEP, move |_| {
         sweep_rate_limits(&swept);

@@ -11,6 +11,7 @@ use super::{Config, DEFAULTS, model::Model, validate::validate};
 const SCHEMA: Schema<'static> = Schema {
     defaults: &[DEFAULTS],
     open_tables: &[
+        "acme.certificates",
         "issuers",
         "upstreams",
         "limits",

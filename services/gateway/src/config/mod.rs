@@ -1,5 +1,6 @@
 //! The configuration: TOML text -> [`model`] as written -> [`Config`], which is valid.
 
+pub(crate) mod acme;
 pub(crate) mod addresses;
 pub(crate) mod admin;
 pub(crate) mod load;
@@ -22,6 +23,7 @@ use crate::{
     cache::CacheSettings,
     routing::{ClaimHeader, OnStoreError, RouteTable, SecurityHeaders},
 };
+use acme::AcmeConfig;
 use admin::AdminConfig;
 use lookups::LookupConfig;
 use tls::TlsConfig;
@@ -43,6 +45,8 @@ pub(crate) struct Config {
     /// Of the settings, to compare replicas.
     pub(crate) hash: Arc<str>,
     pub(crate) admin: AdminConfig,
+    /// `None`: no certificate is ordered.
+    pub(crate) acme: Option<AcmeConfig>,
     pub(crate) tls: TlsConfig,
     pub(crate) trusted_proxies: TrustedProxies,
     /// `[jwt]` first, if it is used.
@@ -105,6 +109,17 @@ pub(crate) enum LimitKey {
 /// A Redis or Valkey in which the replicas of the gateway count together.
 #[derive(Clone, Debug)]
 pub(crate) struct StoreConfig {
+    pub(crate) redis: RedisConfig,
+    pub(crate) key_prefix: String,
+    pub(crate) key_secret: Option<SecretString>,
+    /// After this number in a row, the store is not asked any more.
+    pub(crate) max_failures: u32,
+    pub(crate) max_denied_keys: usize,
+}
+
+/// How to reach a Redis or Valkey.
+#[derive(Clone, Debug)]
+pub(crate) struct RedisConfig {
     pub(crate) place: StorePlace,
     /// In PEM. `None`: the authorities that the system trusts.
     pub(crate) authorities: Option<String>,
@@ -113,17 +128,12 @@ pub(crate) struct StoreConfig {
     pub(crate) password: Option<SecretString>,
     pub(crate) sentinel_username: Option<String>,
     pub(crate) sentinel_password: Option<SecretString>,
-    pub(crate) key_prefix: String,
-    pub(crate) key_secret: Option<SecretString>,
     /// Of one call.
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
-    /// After this number in a row, the store is not asked any more.
-    pub(crate) max_failures: u32,
-    pub(crate) max_denied_keys: usize,
 }
 
-impl StoreConfig {
+impl RedisConfig {
     /// Whether a connection made by one leads to where one made by the other would, with the same rights.
     pub(crate) fn is_same_server(&self, other: &Self) -> bool {
         self.place == other.place
@@ -137,10 +147,12 @@ impl StoreConfig {
                 other.sentinel_password.as_ref(),
             )
     }
+}
 
+impl StoreConfig {
     /// Whether both count under the same keys, and remember as much of that.
     pub(crate) fn counts_as(&self, other: &Self) -> bool {
-        self.is_same_server(other)
+        self.redis.is_same_server(&other.redis)
             && self.key_prefix == other.key_prefix
             && is_same(self.key_secret.as_ref(), other.key_secret.as_ref())
             && self.max_denied_keys == other.max_denied_keys

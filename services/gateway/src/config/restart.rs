@@ -4,7 +4,7 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 42] = [
+const RELOADED: [&str; 43] = [
     "shipped_routes",
     "admin",
     "tls",
@@ -47,6 +47,7 @@ const RELOADED: [&str; 42] = [
     "rate_limit_store",
     "caches",
     "validation",
+    "acme",
 ];
 const ROUTES: &str = "routes";
 

@@ -20,7 +20,10 @@ use crate::{
     routing::{GatewayPage, MatchedRoute, RouteAction, SentHead},
     snapshot::Snapshot,
     state::State,
-    tls::is_challenge,
+    tls::{
+        acme::{Acme, ChallengeAnswer, Challenges},
+        is_challenge,
+    },
 };
 
 /// True: a response has been sent.
@@ -32,6 +35,13 @@ pub(super) async fn filter(
 ) -> Result<bool> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let head = session.req_header();
+    if let Some(acme) = &snapshot.acme
+        && let Some(answer) =
+            challenge(acme, ReceivedHead::of(head.as_ref(), head.raw_path())).await
+    {
+        reply::answer(session, ctx, *answer, state).await?;
+        return Ok(true);
+    }
     let found = route(&snapshot, ReceivedHead::of(head.as_ref(), head.raw_path()));
     if let Some(redirect) = redirect_to_https(session, ctx, state, found.as_ref().ok()) {
         reply::answer(session, ctx, redirect, state).await?;
@@ -83,6 +93,17 @@ pub(super) async fn filter(
             Ok(true)
         }
     }
+}
+
+/// The answer to a challenge of an authority, which no route and no policy sees.
+async fn challenge(acme: &Acme, head: ReceivedHead<'_>) -> Option<ChallengeAnswer> {
+    if !Challenges::is_path(head.target) {
+        return None;
+    }
+    let host = head.headers.first(&header::HOST);
+    let host = host.and_then(|host| std::str::from_utf8(host).ok());
+    let host = head.authority.or(host);
+    acme.challenges.answer(head.method, head.target, host).await
 }
 
 /// The redirect of a listener that is for nothing else. Exempt are the page that load balancers ask for

@@ -247,6 +247,7 @@ impl BackgroundService for Background {
         let first = async {
             discovered.notified().await;
             self.state.snapshot().limit_store_tried().await;
+            self.state.snapshot().certificates_tried().await;
         };
         let _ = timeout(FIRST_DISCOVERY, first).await;
         ready.notify_ready();

@@ -1,5 +1,6 @@
 //! The gateway's own metrics, beside those that every service has.
 
+mod acme;
 mod labels;
 mod register;
 mod series;
@@ -16,6 +17,7 @@ use crate::{
     document::CheckCounts,
     upstream::{LookupOutcome, MirrorOutcome},
 };
+pub(crate) use acme::AcmeMetrics;
 use labels::{
     CacheLabel, CacheOutcomeLabel, CapLabel, CheckLabels, ConfigLabel, LimitLabel, LookupLabels,
     MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel, UpstreamLabel,
@@ -69,6 +71,7 @@ pub(crate) struct GatewayMetrics {
     cache_bytes: Family<CacheLabel, Gauge>,
     cache_urls: Family<CacheLabel, Gauge>,
     pub(crate) validation: CheckCounts,
+    pub(crate) acme: AcmeMetrics,
     pub(crate) tls: TlsMetrics,
 }
 
@@ -125,6 +128,7 @@ impl GatewayMetrics {
             cache_bytes: Family::default(),
             cache_urls: Family::default(),
             validation: CheckCounts::new(),
+            acme: AcmeMetrics::new(&http),
             tls: TlsMetrics::new(&http),
             http,
         };

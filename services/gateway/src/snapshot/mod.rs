@@ -33,7 +33,7 @@ use crate::{
     },
     revocations::Revocations,
     routing::{MatchedRoute, PathPattern, Route, RouteAction, SentHead, Unroutable},
-    tls::{Acceptance, AllCertificateFiles, Certificates},
+    tls::{Acceptance, AllCertificateFiles, Certificates, acme::Acme},
     upstream::{AddressLookup, HealthState, REFUSALS, Upstream},
 };
 
@@ -62,6 +62,8 @@ pub(crate) struct Snapshot {
     documents: Vec<Option<Arc<DocumentSlot>>>,
     /// `None`: each process counts for itself.
     pub(crate) shared_counter: Option<Arc<SharedCounter>>,
+    /// `None`: no certificate is ordered.
+    pub(crate) acme: Option<Arc<Acme>>,
 }
 
 /// What outlives every snapshot, and is needed to build one.
@@ -95,6 +97,7 @@ impl Snapshot {
         let lookups = Self::lookups(&config, &upstreams, previous, shared.metrics);
         let limits = Self::limits(&config, shared);
         let shared_counter = Self::shared_counter(&config, previous, shared)?;
+        let acme = Self::acme(&config, previous, shared)?;
         let sessions = Self::session_check(&config, shared.revocations);
         let api_keys = Self::api_keys(&config, previous, shared)?;
         let access = AccessParts {
@@ -104,10 +107,7 @@ impl Snapshot {
             api_keys: api_keys.as_ref(),
         };
         let claim_names = ClaimNames::of(&config);
-        let caches = config.caches.iter();
-        let caches: Vec<_> = caches
-            .map(|settings| Self::carry_over_cache(settings, previous))
-            .collect();
+        let caches = Self::caches(&config, previous);
         let documents = Self::documents(&config, previous)?;
         let validation = ValidationParts {
             settings: &config.model.validation,
@@ -152,6 +152,7 @@ impl Snapshot {
             api_keys,
             documents,
             shared_counter,
+            acme,
         };
         snapshot.export(shared.metrics);
         Ok(snapshot)
@@ -241,6 +242,16 @@ impl Snapshot {
             && !other.is_some_and(|other| Arc::ptr_eq(counter, other))
         {
             counter.store.retire();
+        }
+    }
+
+    /// Ends the work of the one before on its certificates, if `next` has another one.
+    pub(crate) fn retire_acme(&self, next: &Self) {
+        let other = next.acme.as_ref();
+        if let Some(acme) = &self.acme
+            && !other.is_some_and(|other| Arc::ptr_eq(acme, other))
+        {
+            acme.retire(other.map(|other| &**other));
         }
     }
 

@@ -79,6 +79,18 @@ impl Snapshot {
         vec![format!("the feed of revoked sessions {since}; {effect}")]
     }
 
+    /// Waits until the stored certificates, if there are any, were looked for.
+    pub(crate) async fn certificates_tried(&self) {
+        if let Some(acme) = &self.acme {
+            acme.tried().await;
+        }
+    }
+
+    /// What is wrong with the certificates that are ordered.
+    pub(crate) fn acme_notices(&self) -> Vec<String> {
+        self.acme.as_ref().map_or(Vec::new(), |acme| acme.notices())
+    }
+
     /// Waits until the store of the rate limits, if there is one, was asked for the first time.
     pub(crate) async fn limit_store_tried(&self) {
         if let Some(counter) = &self.shared_counter {

@@ -18,6 +18,7 @@ use crate::{
     },
     revocations::Revocations,
     routing::{Route, RouteAction},
+    tls::acme::Acme,
     upstream::{AddressLookup, Mirror, Upstream},
 };
 
@@ -80,11 +81,15 @@ impl Snapshot {
         config.upstreams.iter().zip(wanted).map(slot).collect()
     }
 
+    pub(super) fn caches(config: &Config, previous: Option<&Self>) -> Vec<Arc<Cache>> {
+        let settings = config.caches.iter();
+        settings
+            .map(|settings| Self::carry_over_cache(settings, previous))
+            .collect()
+    }
+
     /// With the responses of the cache of this name before.
-    pub(super) fn carry_over_cache(
-        settings: &CacheSettings,
-        previous: Option<&Self>,
-    ) -> Arc<Cache> {
+    fn carry_over_cache(settings: &CacheSettings, previous: Option<&Self>) -> Arc<Cache> {
         let mut caches = previous.iter().flat_map(|snapshot| &snapshot.caches);
         let known = caches.find(|cache| cache.settings.name == settings.name);
         Arc::new(Cache::new(settings.clone(), known.map(|known| &**known)))
@@ -165,6 +170,36 @@ impl Snapshot {
         let counter = SharedCounter::new(store, clock, shared.metrics, before);
         let counter = counter.map_err(|error| ConfigError::invalid(TABLE, error.to_string()))?;
         Ok(Some(Arc::new(counter)))
+    }
+
+    /// With equal settings the one before; otherwise with the certificates that it has in use.
+    ///
+    /// # Errors
+    /// When no client can be built from the settings.
+    pub(super) fn acme(
+        config: &Config,
+        previous: Option<&Self>,
+        shared: SnapshotContext<'_>,
+    ) -> Result<Option<Arc<Acme>>, ConfigError> {
+        const TABLE: &str = "acme";
+        let Some(settings) = &config.acme else {
+            return Ok(None);
+        };
+        let is_own = |key: &String| {
+            key.strip_prefix(TABLE)
+                .is_some_and(|it| it.starts_with('.'))
+        };
+        let before = previous.and_then(|previous| previous.acme.as_ref());
+        if let Some((previous, known)) = previous.zip(before) {
+            let changed = previous.config.settings.changed_keys(&config.settings);
+            if !changed.iter().any(is_own) {
+                return Ok(Some(Arc::clone(known)));
+            }
+        }
+        let before = before.map(|before| &**before);
+        let acme = Acme::new(settings, shared.clock, &shared.metrics.acme, before);
+        let acme = acme.map_err(|error| ConfigError::invalid(TABLE, error.to_string()))?;
+        Ok(Some(Arc::new(acme)))
     }
 
     /// The verifiers of the issuers, in their order. With equal settings the one before, so that its keys

@@ -7,6 +7,7 @@
 //! ```
 
 mod acceptance;
+pub(crate) mod acme;
 mod client;
 mod files;
 mod names;

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use quartet_common::config;
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
@@ -64,7 +64,7 @@ impl AdminClient {
     }
 
     /// For the gateway of this configuration, on this machine. Its certificate is known.
-    fn of_config(
+    pub(super) fn of_config(
         config: &Config,
         token: Option<SecretString>,
         identity: Option<(String, String)>,
@@ -95,7 +95,14 @@ impl AdminClient {
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Vec<u8>> {
-        let mut request = self.http.get(format!("{}{path}", self.base));
+        self.send(Method::GET, path).await
+    }
+
+    /// # Errors
+    /// When the gateway cannot be reached, or refuses the request.
+    pub(super) async fn send(&self, method: Method, path: &str) -> anyhow::Result<Vec<u8>> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.http.request(method, url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }

@@ -1,5 +1,6 @@
-//! `quartet-gateway top`: the status page in a terminal.
+//! `quartet-gateway top`: the status page in a terminal; and other questions to a running gateway.
 
+mod acme;
 mod client;
 mod options;
 mod rates;
@@ -26,6 +27,7 @@ use client::AdminClient;
 use screen::View;
 use terminal::{Key, Terminal};
 
+pub(crate) use acme::{acme_status, renew_certificate};
 pub(crate) use client::ask_readiness;
 pub use options::TopOptions;
 

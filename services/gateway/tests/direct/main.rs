@@ -2,6 +2,12 @@
 //! on the path.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "../it/acme.rs"]
+mod acme;
+#[path = "../it/acme_orders.rs"]
+mod acme_orders;
+#[path = "../it/acme_tls.rs"]
+mod acme_tls;
 #[path = "../it/admin.rs"]
 mod admin;
 #[path = "../it/api_keys.rs"]
@@ -98,7 +104,9 @@ mod validation_documents;
 mod waits;
 
 /// They start no gateway, or one for each path, or use what the direct path does not know.
-const ONCE: [&str; 9] = [
+const ONCE: [&str; 11] = [
+    "acme_pebble",
+    "acme_replicas",
     "admin_access",
     "admin_reload",
     "examples",

@@ -28,7 +28,7 @@ fn imports_point_downward() {
             ],
             [
                 "top",
-                "status upstream config listener reloads",
+                "status upstream config listener reloads tls",
                 "pingora axum",
             ],
             ["status", "reloads", "pingora axum"],
@@ -46,11 +46,16 @@ fn imports_point_downward() {
             ],
             [
                 "policy",
-                "document cache config routing request upstream metrics reply error fuzz revocations api_keys tls",
+                "document cache config routing request upstream metrics reply error fuzz revocations redis_client tls api_keys",
                 "pingora axum",
             ],
+            [
+                "tls",
+                "config upstream redis_client metrics request reply error",
+                "pingora axum",
+            ],
+            ["redis_client", "config", "pingora axum"],
             ["admin_access", "config", "pingora axum"],
-            ["tls", "config request", "pingora axum"],
             ["metrics", "document upstream", "pingora axum"],
             ["document", "request fuzz", "pingora axum"],
             ["revocations", "config signed", "pingora axum"],

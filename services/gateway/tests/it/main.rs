@@ -1,6 +1,11 @@
 //! Runs the binary on loopback ports, in front of small upstreams.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod acme;
+mod acme_orders;
+mod acme_pebble;
+mod acme_replicas;
+mod acme_tls;
 mod admin;
 mod admin_access;
 mod admin_reload;

@@ -3,6 +3,7 @@
 mod gate;
 pub(crate) mod hasher;
 mod lanes;
-pub(crate) mod master_key;
 pub(crate) mod signing_keys;
 mod slots;
+
+pub(crate) use quartet_auth::master_key;

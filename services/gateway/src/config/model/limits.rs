@@ -4,6 +4,7 @@ use quartet_common::config::empty_as_none;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::Redis;
 use crate::routing::OnStoreError;
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -107,4 +108,25 @@ pub(crate) struct RateLimitStore {
     pub(crate) connect_timeout_ms: u64,
     pub(crate) max_failures: u32,
     pub(crate) max_denied_keys: usize,
+}
+
+impl RateLimitStore {
+    /// Where it is, as other tables with a Redis say it.
+    pub(crate) fn redis(&self) -> Redis {
+        Redis {
+            url: self.url.clone(),
+            sentinels: self.sentinels.clone(),
+            master_name: self.master_name.clone(),
+            cluster: self.cluster.clone(),
+            database: self.database,
+            tls: self.tls,
+            tls_ca: self.tls_ca.clone(),
+            username: self.username.clone(),
+            password: self.password.clone(),
+            sentinel_username: self.sentinel_username.clone(),
+            sentinel_password: self.sentinel_password.clone(),
+            timeout_ms: self.timeout_ms,
+            connect_timeout_ms: self.connect_timeout_ms,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The configuration as written. `default.toml` documents each setting.
 
+mod acme;
 mod admin;
 mod api_keys;
 mod caches;
@@ -11,6 +12,7 @@ mod limits;
 mod lookups;
 mod mirror;
 mod names;
+mod redis;
 mod resilience;
 mod revocations;
 mod routes;
@@ -26,6 +28,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use quartet_common::config::{Telemetry, empty_as_none};
 use serde::Deserialize;
 
+pub(crate) use acme::Acme;
 pub(crate) use admin::Admin;
 pub(crate) use api_keys::ApiKeys;
 pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
@@ -39,6 +42,7 @@ pub(crate) use issuers::Issuer;
 pub(crate) use limits::{Key, Limit, LimitScope, NamedKey, RateLimitStore};
 pub(crate) use lookups::{Lookup, Ports};
 pub(crate) use names::Names;
+pub(crate) use redis::Redis;
 pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
 pub(crate) use revocations::{OnFeedError, Revocations};
 pub(crate) use routes::{Condition, Route, RouteDefaults};
@@ -70,6 +74,7 @@ pub(crate) struct Model {
     pub(crate) security_headers: SecurityHeaders,
     pub(crate) maintenance: Maintenance,
     pub(crate) health: Health,
+    pub(crate) acme: Acme,
     #[serde(default)]
     pub(crate) cors: BTreeMap<String, Cors>,
     #[serde(default)]

@@ -3,21 +3,18 @@
 use std::time::Duration;
 
 use http::HeaderName;
-use url::{Host, Url};
 
 use super::{
     checker::{Checker, DAY_SECONDS},
+    redis,
     reserved::ReservedHeaders,
-    upstreams::{parse_authorities, parse_target},
 };
 use crate::config::{
-    Host as TargetHost, Limit, LimitKey, StoreConfig, StorePlace, StoreServer,
+    Limit, LimitKey, StoreConfig,
     model::{self, Key, LimitScope, NamedKey},
 };
 
 const MAX_KEYS: usize = 4;
-const MAX_SERVERS: usize = 100;
-const DEFAULT_PORT: u16 = 6379;
 
 pub(super) fn check(
     name: &str,
@@ -118,187 +115,19 @@ pub(super) fn check_store(
     checker.ranges(
         TABLE,
         &[
-            ("database", store.database.into(), 0, 1_000_000),
-            ("timeout_ms", store.timeout_ms, 5, 1_000),
-            ("connect_timeout_ms", store.connect_timeout_ms, 10, 60_000),
             ("max_failures", store.max_failures.into(), 1, 1_000),
             ("max_denied_keys", denied, 64, 1_000_000),
         ],
     );
-    check_prefix(&store.key_prefix, checker);
-    let place = check_place(store, checker);
-    let tls = check_tls(store, checker);
+    redis::check_prefix(TABLE, &store.key_prefix, checker);
+    let redis = redis::check(TABLE, &store.redis(), 5..=1_000, checker);
     Some(StoreConfig {
-        place: place?,
-        authorities: tls?,
-        database: store.database,
-        username: store.username.clone(),
-        password: store.password.clone(),
-        sentinel_username: store.sentinel_username.clone(),
-        sentinel_password: store.sentinel_password.clone(),
+        redis: redis?,
         key_prefix: store.key_prefix.clone(),
         key_secret: store.key_secret.clone(),
-        timeout: Duration::from_millis(store.timeout_ms),
-        connect_timeout: Duration::from_millis(store.connect_timeout_ms),
         max_failures: store.max_failures,
         max_denied_keys: store.max_denied_keys,
     })
-}
-
-/// A brace would move the key to another slot of a cluster.
-fn check_prefix(prefix: &str, checker: &mut Checker) {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:./".contains(&byte);
-    if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(is_allowed) {
-        let rule = "must be 1 to 64 letters, digits or any of _-:./";
-        checker.error("rate_limit_store.key_prefix", rule);
-    }
-}
-
-/// The outer `None`: a violation was found.
-fn check_tls(store: &model::RateLimitStore, checker: &mut Checker) -> Option<Option<String>> {
-    const KEY: &str = "rate_limit_store.tls_ca";
-    let is_used = uses_tls(store);
-    match &store.tls_ca {
-        Some(_) if !is_used => {
-            checker.error(KEY, "needs rediss:// or tls = true");
-            None
-        }
-        Some(pem) => {
-            checker.ok(KEY, parse_authorities(pem))?;
-            Some(Some(pem.clone()))
-        }
-        None => Some(None),
-    }
-}
-
-fn uses_tls(store: &model::RateLimitStore) -> bool {
-    let is_tls = |url: &String| url.starts_with("rediss:") || url.starts_with("valkeys:");
-    store.tls || store.url.as_ref().is_some_and(is_tls)
-}
-
-fn check_place(store: &model::RateLimitStore, checker: &mut Checker) -> Option<StorePlace> {
-    let ways = [
-        store.url.is_some(),
-        !store.sentinels.is_empty(),
-        !store.cluster.is_empty(),
-    ];
-    if ways.iter().filter(|way| **way).count() > 1 {
-        let rule = "must have one of `url`, `sentinels` and `cluster`";
-        checker.error("rate_limit_store", rule);
-        return None;
-    }
-    check_unused(store, checker);
-    if let Some(url) = &store.url {
-        let server = checker.ok("rate_limit_store.url", parse_url(url));
-        return server.map(|server| {
-            StorePlace::Single(StoreServer {
-                tls: server.tls || store.tls,
-                ..server
-            })
-        });
-    }
-    if !store.sentinels.is_empty() {
-        let sentinels = check_servers("sentinels", &store.sentinels, store.tls, checker);
-        if store.master_name.is_empty() {
-            checker.error("rate_limit_store.master_name", "must be set with sentinels");
-            return None;
-        }
-        return Some(StorePlace::Sentinel {
-            sentinels: sentinels?,
-            master_name: store.master_name.clone(),
-        });
-    }
-    if store.cluster.is_empty() {
-        return None;
-    }
-    if store.database != 0 {
-        checker.error("rate_limit_store.database", "must be 0 with a cluster");
-    }
-    check_servers("cluster", &store.cluster, store.tls, checker).map(StorePlace::Cluster)
-}
-
-/// Settings that have no effect point to a mistake.
-fn check_unused(store: &model::RateLimitStore, checker: &mut Checker) {
-    let has_sentinels = !store.sentinels.is_empty();
-    let has_store = has_sentinels || store.url.is_some() || !store.cluster.is_empty();
-    for (name, is_set, is_used, needs) in [
-        (
-            "master_name",
-            !store.master_name.is_empty(),
-            has_sentinels,
-            "sentinels",
-        ),
-        (
-            "sentinel_username",
-            store.sentinel_username.is_some(),
-            has_sentinels,
-            "sentinels",
-        ),
-        (
-            "sentinel_password",
-            store.sentinel_password.is_some(),
-            has_sentinels,
-            "sentinels",
-        ),
-        ("tls", store.tls, has_store, "url, sentinels or cluster"),
-    ] {
-        if is_set && !is_used {
-            checker.error(format!("rate_limit_store.{name}"), format!("needs {needs}"));
-        }
-    }
-}
-
-fn check_servers(
-    field: &str,
-    texts: &[String],
-    tls: bool,
-    checker: &mut Checker,
-) -> Option<Vec<StoreServer>> {
-    if texts.len() > MAX_SERVERS {
-        let rule = format!("must have at most {MAX_SERVERS} entries");
-        checker.error(format!("rate_limit_store.{field}"), rule);
-    }
-    let servers = texts.iter().enumerate().map(|(at, text)| {
-        let key = format!("rate_limit_store.{field}[{at}]");
-        let target = checker.ok(&key, parse_target(text, 1))?;
-        let host = match target.host {
-            TargetHost::Ip(ip) => ip.to_string(),
-            // `parse_target` reads no names of services.
-            TargetHost::Name(name) | TargetHost::Service(name) => name,
-        };
-        Some(StoreServer {
-            host,
-            port: target.port,
-            tls,
-        })
-    });
-    let servers: Vec<_> = servers.collect();
-    servers.into_iter().collect()
-}
-
-/// Only where the server is. A password in it would be shown wherever the configuration is.
-fn parse_url(text: &str) -> Result<StoreServer, String> {
-    let invalid = || "must be redis://host:port or rediss://host:port".to_owned();
-    let url: Url = text.parse().map_err(|_| invalid())?;
-    let tls = match url.scheme() {
-        "redis" | "valkey" => false,
-        "rediss" | "valkeys" => true,
-        _ => return Err(invalid()),
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not have a login; set username and password instead".to_owned());
-    }
-    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err("must end after the port; `database` selects one".to_owned());
-    }
-    let host = match url.host().ok_or_else(invalid)? {
-        Host::Domain(name) if !name.is_empty() => name.to_owned(),
-        Host::Domain(_) => return Err(invalid()),
-        Host::Ipv4(ip) => ip.to_string(),
-        Host::Ipv6(ip) => ip.to_string(),
-    };
-    let port = url.port().unwrap_or(DEFAULT_PORT);
-    Ok(StoreServer { host, port, tls })
 }
 
 #[cfg(test)]

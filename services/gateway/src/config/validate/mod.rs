@@ -3,6 +3,7 @@
 //! All violations are reported, not just the first one.
 
 mod access;
+mod acme;
 mod actions;
 mod admin;
 mod api_keys;
@@ -18,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod lookups;
 mod mirror;
+mod redis;
 mod references;
 mod reserved;
 mod resilience;
@@ -49,6 +51,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
     check_shared(&model, &mut checker);
     server::check(&model.server, &mut checker);
     let admin = admin::check(&model, &mut checker);
+    let acme = acme::check(&model.acme, &mut checker);
     check_background(&model, &mut checker);
     validation::check(&model.validation, &mut checker);
     health::check(&model, &mut checker);
@@ -89,6 +92,7 @@ pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config
         trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),
         hash: shown::hash(&settings, &model.server),
         admin,
+        acme,
         tls,
         model,
         settings,

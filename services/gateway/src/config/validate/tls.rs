@@ -83,8 +83,9 @@ fn check_bounds(tls: &model::Tls, checker: &mut Checker) {
 fn check_listeners(model: &model::Model, checker: &mut Checker) {
     for (at, listen) in model.server.listen.iter().enumerate() {
         let key = format!("server.listen[{at}]");
-        if listen.tls() && enabled(model).next().is_none() {
-            let rule = "needs a table in [certificates] that is enabled";
+        let has_any = enabled(model).next().is_some() || !model.acme.certificates.is_empty();
+        if listen.tls() && !has_any {
+            let rule = "needs a table in [certificates] that is enabled, or in [acme.certificates]";
             checker.error(format!("{key}.tls"), rule);
         }
         if listen.tls() && listen.redirects_to_https() {

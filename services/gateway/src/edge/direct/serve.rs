@@ -34,6 +34,7 @@ use crate::{
     routing::{MatchedRoute, Route},
     snapshot::Snapshot,
     state::State,
+    tls::acme::Challenges,
     upstream::Upstream,
 };
 
@@ -218,6 +219,10 @@ impl DirectConnection {
     ) -> Option<MatchedRoute> {
         let server = &snapshot.config.model.server;
         if !server.direct_path || !self.head.is_common() || self.connection.redirects {
+            return None;
+        }
+        if snapshot.acme.is_some() && Challenges::is_path(self.head.view(head).target()) {
+            // It may have to wait for the store.
             return None;
         }
         self.head.drop_fields(head, |name| is_dropped(name, server));

@@ -1,5 +1,6 @@
 //! A gateway process per test, with upstreams in the test's process.
 
+mod authority;
 mod browser;
 mod dns;
 mod openapi;
@@ -24,6 +25,7 @@ use quartet_testing::metrics::assert_documented;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use authority::{Authority, Refusal};
 pub(crate) use browser::Browser;
 pub(crate) use dns::{Dns, Service};
 pub(crate) use openapi::{blocking, counted, document, first_error, given};

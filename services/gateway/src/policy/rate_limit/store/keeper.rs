@@ -106,7 +106,7 @@ impl LimitStore {
 
     async fn has_moved(&self, link: &Link) -> RedisResult<bool> {
         let mut connector = self.connector.lock().await;
-        let limit = self.config.connect_timeout * CONNECTIONS;
+        let limit = self.config.redis.connect_timeout * CONNECTIONS;
         let primary = timeout(limit, connector.primary()).await;
         let primary = primary.map_err(|_| slow())??;
         Ok(primary.is_some_and(|primary| primary != link.address))
@@ -115,9 +115,10 @@ impl LimitStore {
     /// A connection on which a call has counted, to every part of a cluster.
     async fn replacement(&self) -> Result<Link, StoreError> {
         let mut connector = self.connector.lock().await;
-        let limit = self.config.connect_timeout * CONNECTIONS;
+        let limit = self.config.redis.connect_timeout * CONNECTIONS;
         let connected = timeout(limit, connector.connect()).await;
-        let mut link = connected.map_err(|_| StoreError::Slow)??;
+        let (connection, address) = connected.map_err(|_| StoreError::Slow)??;
+        let mut link = Link::new(connection, address);
         let probes = self.probes(&link);
         match self.probe(&link, &probes[0]).await {
             // The server may refuse TIME alone.
@@ -130,7 +131,8 @@ impl LimitStore {
 
     /// A new connection has a little longer for its first call: the script is loaded by it.
     async fn probe(&self, link: &Link, key: &str) -> Result<(), StoreError> {
-        let limit = self.config.connect_timeout.max(self.config.timeout);
+        let redis = &self.config.redis;
+        let limit = redis.connect_timeout.max(redis.timeout);
         let limits = [(key, PROBE)];
         let call = Call::take(&limits);
         let answer = timeout(limit, link.evaluate(&call, &self.clock)).await;

@@ -7,9 +7,10 @@ use std::sync::{
 
 use quartet_common::clock::Clock;
 use redis::{
-    Cmd, ErrorKind, FromRedisValue as _, RedisError, RedisResult, Script, ServerErrorKind, Value,
-    aio::MultiplexedConnection, cluster_async::ClusterConnection,
+    Cmd, ErrorKind, FromRedisValue as _, RedisError, RedisResult, Script, ServerErrorKind,
 };
+
+use crate::redis_client::Connection;
 
 const SOURCE: &str = include_str!("../script.lua");
 /// Names the script to a server that knows it.
@@ -20,12 +21,6 @@ const SLOTS: u16 = 16_384;
 pub(super) const RANGES: u16 = 64;
 /// As a number of failures.
 const OPEN: u32 = u32::MAX;
-
-#[derive(Clone)]
-pub(super) enum Connection {
-    Single(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
 
 pub(super) struct Link {
     connection: Connection,
@@ -83,15 +78,6 @@ impl<'c> Call<'c> {
             command.arg(rule.kind).arg(rule.number).arg(rule.span);
         }
         command
-    }
-}
-
-impl Connection {
-    pub(super) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
-        match self {
-            Self::Single(connection) => command.query_async(connection).await,
-            Self::Cluster(connection) => command.query_async(connection).await,
-        }
     }
 }
 

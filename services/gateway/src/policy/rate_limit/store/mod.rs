@@ -15,7 +15,6 @@
 //! - A call is sent once. It is sent again only if the server has said that it did nothing: after a
 //!   timeout, a request would count twice.
 
-mod connect;
 mod keeper;
 mod link;
 mod status;
@@ -36,8 +35,8 @@ use tokio::{
 use crate::{
     config::StoreConfig,
     metrics::{GatewayMetrics, StoreMetrics},
+    redis_client::{self, Connector},
 };
-use connect::Connector;
 pub(crate) use keeper::Pause;
 use link::Link;
 pub(super) use link::{Call, ScriptRule};
@@ -85,9 +84,9 @@ impl LimitStore {
         metrics: &GatewayMetrics,
         previous: Option<&Self>,
     ) -> Result<Self, RedisError> {
-        let connector = Connector::new(config)?;
+        let connector = Connector::new(&config.redis)?;
         let store_metrics = metrics.limit_store(connector.kind());
-        let same = previous.filter(|previous| previous.config.is_same_server(config));
+        let same = previous.filter(|previous| previous.config.redis.is_same_server(&config.redis));
         if same.is_none() {
             store_metrics.up.set(0);
         }
@@ -133,7 +132,11 @@ impl LimitStore {
     /// After the timeout, or when the store does not count.
     pub(super) async fn call(&self, lane: &Lane, call: &Call<'_>) -> Result<Vec<i64>, StoreError> {
         let started = Instant::now();
-        let answer = timeout(self.config.timeout, lane.link.evaluate(call, &self.clock)).await;
+        let answer = timeout(
+            self.config.redis.timeout,
+            lane.link.evaluate(call, &self.clock),
+        )
+        .await;
         let answer = match answer {
             Ok(Ok(answer)) if answer.len() == 1 + 3 * call.len() => Ok(answer),
             Ok(Ok(_)) => Err(StoreError::Closed),
@@ -206,7 +209,7 @@ impl StoreError {
     fn is_final(&self) -> bool {
         match self {
             Self::Closed | Self::Slow => false,
-            Self::Refused(error) => connect::is_lost(error),
+            Self::Refused(error) => redis_client::is_lost(error),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The master keys and what is derived from them: one key per purpose.
 //!
 //! What is sealed names its key, so the master key can be changed: the new one seals, the previous
-//! ones still open, and `quartet-core reseal` seals everything again.
+//! ones still open, until everything has been sealed again.
 //!
 //! ```text
 //! version (1) | key id (4) | nonce (12) | ciphertext | tag (16)
@@ -14,9 +14,16 @@ use aws_lc_rs::{
     hmac,
 };
 
-use crate::error::Error;
+/// Why something was not sealed or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    #[error("it was encrypted with another key or under another name")]
+    OtherKey,
+    #[error("cryptography failed: {0}")]
+    Failed(&'static str),
+}
 
-pub(crate) const KEY_BYTES: usize = 32;
+pub const KEY_BYTES: usize = 32;
 const VERSION: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
 const HEADER_BYTES: usize = 1 + KEY_ID_BYTES;
@@ -25,7 +32,7 @@ type KeyId = [u8; KEY_ID_BYTES];
 
 /// The current master key, then the previous ones. Cheap to clone; never printed.
 #[derive(Clone)]
-pub(crate) struct MasterKey(Arc<[hmac::Key]>);
+pub struct MasterKey(Arc<[hmac::Key]>);
 
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +41,7 @@ impl fmt::Debug for MasterKey {
 }
 
 impl MasterKey {
-    pub(crate) fn new(current: &[u8; KEY_BYTES], previous: &[[u8; KEY_BYTES]]) -> Self {
+    pub fn new(current: &[u8; KEY_BYTES], previous: &[[u8; KEY_BYTES]]) -> Self {
         let keys = [current].into_iter().chain(previous);
         Self(
             keys.map(|bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes))
@@ -44,12 +51,12 @@ impl MasterKey {
 
     /// 32 bytes that depend on the current master key, the purpose and the data. Parts are prefixed
     /// with their length, so `ab, c` and `a, bc` differ.
-    pub(crate) fn derive(&self, purpose: &str, data: &[&[u8]]) -> [u8; KEY_BYTES] {
+    pub fn derive(&self, purpose: &str, data: &[&[u8]]) -> [u8; KEY_BYTES] {
         derive(&self.0[0], purpose, data)
     }
 
     /// The same from every master key, the current one first.
-    pub(crate) fn derive_all(
+    pub fn derive_all(
         &self,
         purpose: &str,
         data: &[&[u8]],
@@ -59,7 +66,10 @@ impl MasterKey {
 
     /// Encrypts with AES-256-GCM. `name` is authenticated with it, so a sealed secret cannot be moved
     /// to another row.
-    pub(crate) fn seal(&self, name: &str, secret: &[u8]) -> Result<Vec<u8>, Error> {
+    ///
+    /// # Errors
+    /// When the cipher refuses.
+    pub fn seal(&self, name: &str, secret: &[u8]) -> Result<Vec<u8>, SealError> {
         let nonce: [u8; NONCE_LEN] = rand::random();
         let mut header = vec![VERSION];
         header.extend(key_id(&self.0[0]));
@@ -70,18 +80,16 @@ impl MasterKey {
                 Aad::from([&header, name.as_bytes()].concat()),
                 &mut sealed,
             )
-            .map_err(|_| Error::Crypto("encryption failed"))?;
+            .map_err(|_| SealError::Failed("encryption failed"))?;
         Ok([header.as_slice(), &nonce, &sealed].concat())
     }
 
     /// Decrypts the output of [`MasterKey::seal`] for the same name.
-    pub(crate) fn open(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, Error> {
-        let failed = || {
-            Error::Crypto(
-                "a stored key was encrypted with another keys.master_key, which is not in \
-                 keys.previous_master_keys either",
-            )
-        };
+    ///
+    /// # Errors
+    /// [`SealError::OtherKey`], also for what is no output of it.
+    pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let failed = || SealError::OtherKey;
         let (header, rest) = sealed.split_at_checked(HEADER_BYTES).ok_or_else(failed)?;
         let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or_else(failed)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed())?;
@@ -98,7 +106,7 @@ impl MasterKey {
     }
 
     /// Whether the current master key has sealed this.
-    pub(crate) fn is_current(&self, sealed: &[u8]) -> bool {
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
         sealed
             .get(1..HEADER_BYTES)
             .is_some_and(|id| id == key_id(&self.0[0]))
@@ -130,10 +138,10 @@ fn derive(key: &hmac::Key, purpose: &str, data: &[&[u8]]) -> [u8; KEY_BYTES] {
     derived
 }
 
-fn cipher(key: &hmac::Key) -> Result<LessSafeKey, Error> {
+fn cipher(key: &hmac::Key) -> Result<LessSafeKey, SealError> {
     UnboundKey::new(&AES_256_GCM, &derive(key, "seal", &[]))
         .map(LessSafeKey::new)
-        .map_err(|_| Error::Crypto("the encryption key is unusable"))
+        .map_err(|_| SealError::Failed("the encryption key is unusable"))
 }
 
 #[cfg(test)]

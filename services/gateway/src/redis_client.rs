@@ -1,20 +1,28 @@
-//! Clients for a stand-alone server, Sentinel and Cluster.
+//! Clients for a Redis or Valkey: a stand-alone server, Sentinel or Cluster.
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
     IntoConnectionInfo as _, RedisConnectionInfo, RedisError, RedisResult, ServerErrorKind,
-    TlsCertificates, TlsMode,
+    TlsCertificates, TlsMode, Value,
+    aio::MultiplexedConnection,
     cluster::ClusterClient,
+    cluster_async::ClusterConnection,
     io::tcp::TcpSettings,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::link::{Connection, Link};
-use crate::config::{StoreConfig, StorePlace, StoreServer};
+use crate::config::{RedisConfig, StorePlace, StoreServer};
+
+/// To a server, or to the nodes of a cluster. Clones share it.
+#[derive(Clone)]
+pub(crate) enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
 
 /// Opens connections.
-pub(super) struct Connector {
+pub(crate) struct Connector {
     client: AnyClient,
     config: AsyncConnectionConfig,
 }
@@ -28,7 +36,7 @@ enum AnyClient {
 impl Connector {
     /// # Errors
     /// When no client can be built.
-    pub(super) fn new(store: &StoreConfig) -> RedisResult<Self> {
+    pub(crate) fn new(store: &RedisConfig) -> RedisResult<Self> {
         let client = match &store.place {
             StorePlace::Single(server) => AnyClient::Single(Box::new(single(store, server)?)),
             StorePlace::Sentinel {
@@ -44,7 +52,7 @@ impl Connector {
         Ok(Self { client, config })
     }
 
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match &self.client {
             AnyClient::Single(_) => "single",
             AnyClient::Sentinel(_) => "sentinel",
@@ -52,9 +60,11 @@ impl Connector {
         }
     }
 
+    /// A connection, and where it leads to.
+    ///
     /// # Errors
     /// When the server cannot be reached, or refuses the login.
-    pub(super) async fn connect(&mut self) -> RedisResult<Link> {
+    pub(crate) async fn connect(&mut self) -> RedisResult<(Connection, String)> {
         match &mut self.client {
             AnyClient::Single(client) => open(client, &self.config).await,
             AnyClient::Sentinel(sentinel) => {
@@ -66,8 +76,7 @@ impl Connector {
             }
             AnyClient::Cluster(client) => {
                 let connection = client.get_async_connection().await?;
-                let connection = Connection::Cluster(connection);
-                Ok(Link::new(connection, "cluster".to_owned()))
+                Ok((Connection::Cluster(connection), "cluster".to_owned()))
             }
         }
     }
@@ -76,12 +85,23 @@ impl Connector {
     ///
     /// # Errors
     /// When no sentinel names one that considers itself primary.
-    pub(super) async fn primary(&mut self) -> RedisResult<Option<String>> {
+    pub(crate) async fn primary(&mut self) -> RedisResult<Option<String>> {
         let AnyClient::Sentinel(sentinel) = &mut self.client else {
             return Ok(None);
         };
         let client = sentinel.async_get_client().await?;
         Ok(Some(client.get_connection_info().addr().to_string()))
+    }
+}
+
+impl Connection {
+    /// # Errors
+    /// When the server does not answer, or refuses.
+    pub(crate) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+        match self {
+            Self::Single(connection) => command.query_async(connection).await,
+            Self::Cluster(connection) => command.query_async(connection).await,
+        }
     }
 }
 
@@ -91,17 +111,20 @@ impl std::fmt::Debug for Connector {
     }
 }
 
-async fn open(client: &Client, config: &AsyncConnectionConfig) -> RedisResult<Link> {
+async fn open(
+    client: &Client,
+    config: &AsyncConnectionConfig,
+) -> RedisResult<(Connection, String)> {
     let connection = client
         .get_multiplexed_async_connection_with_config(config)
         .await?;
     let address = client.get_connection_info().addr().to_string();
-    Ok(Link::new(Connection::Single(connection), address))
+    Ok((Connection::Single(connection), address))
 }
 
 /// Whether a connection is of no use any more: it is closed, or leads to a server that does not write.
 /// An old primary that lives on answers READONLY, and never closes.
-pub(super) fn is_lost(error: &RedisError) -> bool {
+pub(crate) fn is_lost(error: &RedisError) -> bool {
     let does_not_write = matches!(
         error.kind(),
         ErrorKind::AuthenticationFailed
@@ -117,7 +140,7 @@ pub(super) fn is_lost(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error() || does_not_write || has_no_login
 }
 
-fn single(store: &StoreConfig, server: &StoreServer) -> RedisResult<Client> {
+fn single(store: &RedisConfig, server: &StoreServer) -> RedisResult<Client> {
     let info = login(store).into_info(server)?;
     match (server.tls, certificates(store)) {
         (true, Some(certificates)) => Client::build_with_tls(info, certificates),
@@ -126,7 +149,7 @@ fn single(store: &StoreConfig, server: &StoreServer) -> RedisResult<Client> {
 }
 
 fn sentinel(
-    store: &StoreConfig,
+    store: &RedisConfig,
     sentinels: &[StoreServer],
     master_name: &str,
 ) -> RedisResult<SentinelClient> {
@@ -161,7 +184,7 @@ fn sentinel(
     builder.build()
 }
 
-fn cluster(store: &StoreConfig, nodes: &[StoreServer]) -> RedisResult<ClusterClient> {
+fn cluster(store: &RedisConfig, nodes: &[StoreServer]) -> RedisResult<ClusterClient> {
     let nodes: RedisResult<Vec<ConnectionInfo>> = nodes
         .iter()
         .map(|node| login(store).into_info(node))
@@ -184,7 +207,7 @@ struct Login<'l> {
     database: u32,
 }
 
-fn login(store: &StoreConfig) -> Login<'_> {
+fn login(store: &RedisConfig) -> Login<'_> {
     Login {
         username: store.username.as_deref(),
         password: store.password.as_ref(),
@@ -225,7 +248,7 @@ fn socket() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-fn certificates(store: &StoreConfig) -> Option<TlsCertificates> {
+fn certificates(store: &RedisConfig) -> Option<TlsCertificates> {
     let authorities = store.authorities.as_ref()?;
     Some(TlsCertificates {
         client_tls: None,

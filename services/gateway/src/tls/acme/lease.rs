@@ -1,0 +1,163 @@
+//! The right to work on a row: one gateway at a time has it, for a limited time, and writes only while it
+//! does.
+//!
+//! The epoch grows whenever the right is given, so that a gateway that was slow, or whose clock stood still,
+//! cannot write over what its successor has written.
+
+use std::{pin::pin, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    failure::AcmeError,
+    schedule::delta,
+    store::{Store, StoreError},
+};
+
+/// A gateway that dies blocks the others for this time.
+pub(super) const TTL: Duration = Duration::from_mins(1);
+/// A holder extends its lease after a third of it, so that two attempts may fail.
+const EXTEND: Duration = Duration::from_secs(20);
+
+/// As it is stored beside the row.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct LeaseRow {
+    pub(super) owner: String,
+    pub(super) until: DateTime<Utc>,
+    pub(super) epoch: u64,
+}
+
+impl LeaseRow {
+    /// The lease of a new holder. `None`: another one has it. The script of the Redis store does the same.
+    pub(super) fn acquire(
+        current: Option<&Self>,
+        owner: &str,
+        now: DateTime<Utc>,
+        ttl: Duration,
+    ) -> Option<Self> {
+        let is_held = |lease: &Self| lease.until > now && lease.owner != owner;
+        if current.is_some_and(is_held) {
+            return None;
+        }
+        Some(Self {
+            owner: owner.to_owned(),
+            until: now + delta(ttl),
+            epoch: current.map_or(0, |lease| lease.epoch) + 1,
+        })
+    }
+
+    /// Whether this is the lease of that holder still. An expired one that no one has taken is.
+    pub(super) fn is_of(&self, owner: &str, epoch: u64) -> bool {
+        self.owner == owner && self.epoch == epoch
+    }
+}
+
+/// A lease that this process has.
+pub(super) struct Held<'s> {
+    store: &'s Store,
+    name: String,
+    owner: &'s str,
+    epoch: u64,
+}
+
+impl<'s> Held<'s> {
+    /// `None`: another gateway has it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub(super) async fn acquire(
+        store: &'s Store,
+        name: String,
+        owner: &'s str,
+    ) -> Result<Option<Self>, StoreError> {
+        let epoch = store.acquire(&name, owner, TTL).await?;
+        Ok(epoch.map(|epoch| Self {
+            store,
+            name,
+            owner,
+            epoch,
+        }))
+    }
+
+    /// Writes the row.
+    ///
+    /// # Errors
+    /// [`AcmeError::LeaseLost`], or when the store is away.
+    pub(super) async fn put(&self, row: &str) -> Result<(), AcmeError> {
+        let holder = (self.owner, self.epoch);
+        if self.store.put(&self.name, holder, row).await? {
+            Ok(())
+        } else {
+            Err(AcmeError::LeaseLost)
+        }
+    }
+
+    /// Does what needs the lease, and extends it meanwhile.
+    ///
+    /// # Errors
+    /// As `work`, and [`AcmeError::LeaseLost`] when another gateway may have it.
+    pub(super) async fn during<T>(
+        &self,
+        work: impl Future<Output = Result<T, AcmeError>>,
+    ) -> Result<T, AcmeError> {
+        let mut work = pin!(work);
+        let mut valid_until = Instant::now() + TTL;
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = sleep(EXTEND) => {}
+            }
+            let asked_at = Instant::now();
+            match self
+                .store
+                .extend(&self.name, (self.owner, self.epoch), TTL)
+                .await
+            {
+                Ok(true) => valid_until = asked_at + TTL,
+                Ok(false) => return Err(AcmeError::LeaseLost),
+                // The store is away: the work continues for as long as no other gateway can have the lease.
+                Err(_) if Instant::now() + EXTEND < valid_until => {}
+                Err(_) => return Err(AcmeError::LeaseLost),
+            }
+        }
+    }
+
+    /// Lets others have it. If the store is away, they get it when it has expired.
+    pub(super) async fn release(self) {
+        let released = self.store.release(&self.name, (self.owner, self.epoch));
+        if let Err(error) = released.await {
+            tracing::debug!(error = error.to_string(), "a lease was not released");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use quartet_common::clock::Clock;
+
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time_and_epochs_grow() {
+        let clock = Clock::manual("2026-11-01T00:00:00Z".parse().unwrap());
+        let acquire = |current: Option<&LeaseRow>, owner: &str| {
+            LeaseRow::acquire(current, owner, clock.now(), TTL)
+        };
+        let first = acquire(None, "a").unwrap();
+        assert!(first.is_of("a", 1) && !first.is_of("b", 1));
+        assert_eq!(acquire(Some(&first), "b"), None);
+        clock.advance(TimeDelta::seconds(59));
+        assert_eq!(acquire(Some(&first), "b"), None);
+        // The holder itself gets a new epoch: what it began before must not be written any more.
+        let again = acquire(Some(&first), "a").unwrap();
+        assert!(again.is_of("a", 2) && !again.is_of("a", 1));
+        clock.advance(TimeDelta::seconds(60));
+        let second = acquire(Some(&again), "b").unwrap();
+        assert!(second.is_of("b", 3));
+        // The first holder wakes up: neither is its lease that of the row.
+        assert!(!second.is_of("a", 2) && !second.is_of("a", 3));
+    }
+}

@@ -66,7 +66,7 @@ impl AcmeError {
             Self::Refused(_) => "refused",
             Self::Authority { kind, status, .. } => match (kind.as_deref(), status) {
                 (Some("rateLimited"), _) | (_, Some(429)) => "rate_limited",
-                (Some("serverInternal"), _) | (None, _) | (_, Some(500..)) => "unavailable",
+                (Some("serverInternal") | None, _) | (_, Some(500..)) => "unavailable",
                 _ => "refused",
             },
             Self::Timeout => "unavailable",

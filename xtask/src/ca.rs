@@ -1,6 +1,6 @@
 //! `cargo xtask ca`: an authority for development, and certificates by it.
 //!
-//! The authority stays while its files do, so that what trusts it goes on doing so; certificates are new with
+//! The authority stays while its files do, so that what trusts it continues to; certificates are new with
 //! each run. Files are replaced one by one, as those who renew certificates do: services that run read
 //! them again.
 

@@ -33,6 +33,8 @@ pub(crate) const OWNER_SESSION: [(&str, &str); 2] = [
 /// # Errors
 /// When the URL is not valid. The message does not contain it.
 pub fn options(settings: &Database, application: &str) -> Result<PgConnectOptions, ConfigError> {
+    // Fails if there is one already. Where rustls is built with two, it does not choose.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     unanswered::allow(Duration::from_secs(settings.statement_timeout_seconds));
     named_options("database.url", &settings.url, settings, application)
 }

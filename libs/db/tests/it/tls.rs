@@ -105,7 +105,7 @@ async fn the_certificate_of_the_server_is_verified() {
     let trusted = server.file("trusted.pem", server.authority.certificate());
     let wrong = server.file("wrong.pem", other.certificate());
     let settings = server.settings("localhost", "verify-full", &trusted);
-    // The server reads its certificate shortly after it was told to.
+    // The server reads its certificate shortly after the reload was requested.
     until(&settings, |encrypted| matches!(encrypted, Ok(true))).await;
     for (host, mode, authority) in [
         // Another authority, and another name.

@@ -1,7 +1,7 @@
 //! Asks for the certificate of the client, for hosts that demand one, and names it to the upstream.
 //!
 //! Certificates are asked for in the handshake, by the server name that the client sends there. A request on
-//! that connection may be for another host: it was not proved to that one, so the client is told to
+//! that connection may be for another host: it was not proved to that one, so the client is asked to
 //! open a connection of its own (RFC 9110, 15.5.20), as browsers do.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};

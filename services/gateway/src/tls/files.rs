@@ -1,9 +1,9 @@
 //! Certificates in files, which are read again when they change.
 //!
 //! A certificate and its key are two files, and who renews them replaces one after the other, or swaps the
-//! directory that both are in, as Kubernetes does. So the files themselves are looked at, whatever way
-//! leads to them, and a pair counts once it fits. One that does not fit, or cannot be read, in two looks
-//! in a row is refused: the last good one stays in force, and operators are told.
+//! directory that both are in, as Kubernetes does. So the files themselves are checked, whatever way
+//! leads to them, and a pair counts once it fits. One that does not fit, or cannot be read, in two checks
+//! in a row is refused: the last good one stays in force, and operators are alerted.
 
 use std::{
     fs::{self, File},
@@ -40,7 +40,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub(crate) struct CertificateFiles {
     pub(crate) settings: CertificateConfig,
     loaded: ArcSwap<LoadedCertificate>,
-    seen: Mutex<Seen>,
+    seen: Mutex<FileState>,
 }
 
 /// Those of a configuration, in its order.
@@ -70,11 +70,11 @@ pub(crate) enum FileCheck {
 
 /// What is known of the files.
 #[derive(Debug)]
-struct Seen {
+struct FileState {
     /// Of files that need not be read again until it changes.
     stamps: Option<[Stamp; 2]>,
     in_force: [u8; 32],
-    /// What could not be used in the last look.
+    /// What could not be used in the last check.
     failed: Option<[u8; 32]>,
     /// Why what is in the files is not in force.
     problem: Option<String>,
@@ -101,7 +101,7 @@ impl CertificateFiles {
     pub(crate) fn load(settings: CertificateConfig) -> Result<Self, (&'static str, String)> {
         let pair = Pair::read(&settings)?;
         let loaded = parse(&pair, &settings)?;
-        let seen = Seen {
+        let seen = FileState {
             stamps: None,
             in_force: pair.digest(),
             failed: None,
@@ -149,7 +149,7 @@ impl CertificateFiles {
         match read.and_then(|pair| parse(&pair, settings)) {
             Ok(loaded) => {
                 self.loaded.store(Arc::new(loaded));
-                *seen = Seen {
+                *seen = FileState {
                     stamps: stamps.filter(Stamp::are_settled),
                     in_force: digest,
                     failed: None,
@@ -169,7 +169,7 @@ impl CertificateFiles {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, FileState> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -67,10 +67,6 @@ impl Certificates {
 
     /// Puts an issued certificate in force for these names, such as `example.org` or `*.example.org`, in
     /// place of those issued before. Handshakes that begin from now on use it.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for certificates that are issued")
-    )]
     pub(crate) fn set_issued(
         &self,
         names: &[String],
@@ -91,10 +87,6 @@ impl Certificates {
     }
 
     /// The name has no issued certificate any more.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for certificates that are issued")
-    )]
     pub(crate) fn remove_issued(&self, name: &str) {
         self.change_issued(|table| {
             table.remove(&name.to_ascii_lowercase());

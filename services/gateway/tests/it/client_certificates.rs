@@ -91,7 +91,7 @@ async fn a_host_and_its_connection_must_agree() {
         (good, "closed.test", "either.test", Some(421)),
         (good, "either.test", "closed.test", Some(421)),
         (good, "closed.test", "x.closed.test", Some(421)),
-        // What was proved to one host is not told to another one.
+        // What was proved to one host is not forwarded to another one.
         (good, "closed.test", "open.test", Some(200)),
     ] {
         let config = files.client_config(identity);

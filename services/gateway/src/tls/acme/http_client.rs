@@ -144,7 +144,7 @@ mod tests {
             headers.insert(header::RETRY_AFTER, text.parse().unwrap());
             retry_after(&headers)
         };
-        assert_eq!(parse("120"), Some(Duration::from_secs(120)));
+        assert_eq!(parse("120"), Some(Duration::from_mins(2)));
         assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         let future =
             httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999_999));

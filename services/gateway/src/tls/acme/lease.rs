@@ -116,10 +116,9 @@ impl<'s> Held<'s> {
                 .await
             {
                 Ok(true) => valid_until = asked_at + TTL,
-                Ok(false) => return Err(AcmeError::LeaseLost),
                 // The store is away: the work continues for as long as no other gateway can have the lease.
                 Err(_) if Instant::now() + EXTEND < valid_until => {}
-                Err(_) => return Err(AcmeError::LeaseLost),
+                Ok(false) | Err(_) => return Err(AcmeError::LeaseLost),
             }
         }
     }

@@ -61,10 +61,10 @@ impl Acme {
     async fn keep_one(&self, slot: &Slot, install: Install<'_>) {
         let mut is_first = true;
         if let Some(installed) = slot.installed() {
-            self.use_for(slot, &installed.issued, install);
+            use_for(slot, &installed.issued, install);
         }
         loop {
-            let pause = match self.attend(slot, install).await {
+            let pause = match Box::pin(self.attend(slot, install)).await {
                 Ok(pause) => pause,
                 Err(error) => self.store_failed(slot, &error),
             };
@@ -99,7 +99,8 @@ impl Acme {
         let Some(held) = held else {
             return Ok(SOON);
         };
-        let done = held.during(self.work(slot, &held, &mut row, install)).await;
+        let work = Box::pin(self.work(slot, &held, &mut row, install));
+        let done = held.during(work).await;
         let noted = match done {
             Ok(()) => Ok(()),
             Err(error) => self.failed(slot, &held, row, &error).await,
@@ -141,11 +142,11 @@ impl Acme {
         let is_due = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
         if is_due(plan.renew_at) {
             let is_asked = slot.is_asked.swap(false, Ordering::Relaxed);
-            if !self.order(slot, held, row, install).await? && is_asked {
+            if !Box::pin(self.order(slot, held, row, install)).await? && is_asked {
                 slot.is_asked.store(true, Ordering::Relaxed);
             }
         } else if is_due(plan.ask_at) {
-            self.ask(slot, held, row).await?;
+            Box::pin(self.ask(slot, held, row)).await?;
         }
         Ok(())
     }
@@ -192,7 +193,7 @@ impl Acme {
         tracing::info!(target: "quartet", certificate = &**name,
             not_after = issued.not_after().to_rfc3339(), "certificate issued");
         let issued = Arc::new(issued);
-        self.install(slot, Installed { issued, stored }, install);
+        install_for(slot, Installed { issued, stored }, install);
         Ok(true)
     }
 
@@ -386,7 +387,7 @@ impl Acme {
                     issued: Arc::new(issued),
                     stored: stored.clone(),
                 };
-                self.install(slot, installed, install);
+                install_for(slot, installed, install);
                 slot.known().unusable = None;
             }
             Err(error) => {
@@ -399,23 +400,23 @@ impl Acme {
             }
         }
     }
+}
 
-    fn install(&self, slot: &Slot, installed: Installed, install: Install<'_>) {
-        self.use_for(slot, &installed.issued, install);
-        let not_after = installed.issued.not_after().to_rfc3339();
-        tracing::info!(target: "quartet", certificate = &*slot.certificate.name, not_after,
-            "certificate in use");
-        slot.known().installed = Some(installed);
-    }
+fn install_for(slot: &Slot, installed: Installed, install: Install<'_>) {
+    use_for(slot, &installed.issued, install);
+    let not_after = installed.issued.not_after().to_rfc3339();
+    tracing::info!(target: "quartet", certificate = &*slot.certificate.name, not_after,
+        "certificate in use");
+    slot.known().installed = Some(installed);
+}
 
-    fn use_for(&self, slot: &Slot, issued: &Issued, install: Install<'_>) {
-        let hosts = slot.certificate.hosts.iter();
-        let names: Vec<String> = hosts
-            .filter(|host| issued.names.contains(host))
-            .cloned()
-            .collect();
-        install(&names, issued);
-    }
+fn use_for(slot: &Slot, issued: &Issued, install: Install<'_>) {
+    let hosts = slot.certificate.hosts.iter();
+    let names: Vec<String> = hosts
+        .filter(|host| issued.names.contains(host))
+        .cloned()
+        .collect();
+    install(&names, issued);
 }
 
 /// After this time, an authority without ARI is asked again whether it has it.

@@ -89,14 +89,14 @@ impl Fixture {
         }
     }
 
-    fn failure(&self) -> Option<Failure> {
-        Some(Failure {
+    fn failure(&self) -> Failure {
+        Failure {
             count: 1,
             outcome: "refused".to_owned(),
             error: String::new(),
             at: self.now(),
             retry_at: self.now() + TimeDelta::minutes(5),
-        })
+        }
     }
 }
 
@@ -105,7 +105,7 @@ fn a_missing_certificate_is_ordered_at_once_and_after_each_pause() {
     let it = Fixture::new();
     let mut row = Row::default();
     assert_eq!(it.plan(&row).renew_at, Some(it.now()));
-    row.failure = it.failure();
+    row.failure = Some(it.failure());
     assert_eq!(
         it.plan(&row).renew_at,
         Some(it.now() + TimeDelta::minutes(5))
@@ -147,7 +147,7 @@ fn a_certificate_is_renewed_in_time_and_the_authority_is_asked_before() {
     it.clock.advance(TimeDelta::hours(2));
     assert!(it.plan(&row).renew_at <= Some(it.now()));
     // A failure delays that for all gateways, and the questions too.
-    row.failure = it.failure();
+    row.failure = Some(it.failure());
     let pause = Some(it.now() + TimeDelta::minutes(5));
     assert_eq!(it.plan(&row).renew_at, pause);
     assert!(before < it.now());

@@ -88,7 +88,7 @@ pub(super) fn reseal(
     }
     let name = name(algorithm, kid);
     let private = master_key.open(&name, sealed)?;
-    master_key.seal(&name, &private).map(Some)
+    Ok(Some(master_key.seal(&name, &private)?))
 }
 
 /// The public half as it is published.

@@ -333,7 +333,6 @@ fn forwarded(
         client_ip: request.client_ip,
         is_secure,
         is_of_trusted_proxy: false,
-        uri: request.url.as_bytes(),
         tls: None,
         reported_host: None,
         websocket: WebSocket::No,

@@ -33,9 +33,7 @@ pub(crate) async fn render(
         .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))),
         GatewayPage::Openapi => documents.render(path, snapshot).await,
         GatewayPage::Docs => docs::render(path),
-        // They need more of the request than its path.
-        GatewayPage::Login => Err(error::no_route()),
-        // The chain of such a route answers.
-        GatewayPage::AuthVerify => Err(error::no_route()),
+        // They need more of the request than its path: the chain or the login answers.
+        GatewayPage::Login | GatewayPage::AuthVerify => Err(error::no_route()),
     }
 }

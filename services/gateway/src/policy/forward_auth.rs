@@ -177,14 +177,14 @@ impl ExternalAuth {
         let method = facts.method.as_str().as_bytes();
         put(&METHOD, method);
         put(&ORIGINAL_METHOD, method);
-        put(&URI, facts.uri);
+        put(&URI, facts.asked);
         if let Some(host) = host {
             let scheme: &[u8] = if facts.is_secure {
                 b"https://"
             } else {
                 b"http://"
             };
-            put(&ORIGINAL_URL, &[scheme, &host, facts.uri].concat());
+            put(&ORIGINAL_URL, &[scheme, &host, facts.asked].concat());
         }
         question
     }

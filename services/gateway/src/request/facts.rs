@@ -33,8 +33,6 @@ pub(crate) struct RequestFacts<'r> {
     pub(crate) is_secure: bool,
     /// A trusted proxy has sent it.
     pub(crate) is_of_trusted_proxy: bool,
-    /// Path and query as the client sent them, in their one spelling.
-    pub(crate) uri: &'r [u8],
     /// Of the connection, if it has TLS here.
     pub(crate) tls: Option<&'r TlsSession>,
     /// What a trusted proxy calls the host that the client asked for.
@@ -81,7 +79,6 @@ impl<'r> RequestFacts<'r> {
             client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             is_secure: false,
             is_of_trusted_proxy: false,
-            uri: b"/",
             tls: None,
             reported_host: None,
             websocket: WebSocket::No,

@@ -17,7 +17,7 @@ use super::{
     pages,
     provider::{MetadataCache, ProviderClient},
     record::Secret,
-    store::{CommandStore, CachedSession, MemoryStore, RedisStore, Store, StoreAway},
+    store::{CachedSession, CommandStore, MemoryStore, RedisStore, Store, StoreAway},
     target::Targets,
 };
 use crate::{

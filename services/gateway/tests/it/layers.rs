@@ -1,5 +1,6 @@
 //! The arrows of the architecture; `edge` alone knows pingora.
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 #[test]
 fn imports_point_downward() {
     quartet_testing::arrows::check(

@@ -27,7 +27,9 @@ impl Store {
     /// Without waiting. `Unknown`: it has to be asked.
     pub(crate) fn find_now(&self, key: &SessionKey, now: i64) -> CachedSession {
         match self {
-            Self::Memory(store) => store.find(key, now).map_or(CachedSession::None, CachedSession::Session),
+            Self::Memory(store) => store
+                .find(key, now)
+                .map_or(CachedSession::None, CachedSession::Session),
             Self::Redis(store) => store
                 .cached(key, now)
                 .map_or(CachedSession::Unknown, CachedSession::Session),

@@ -7,6 +7,30 @@ use crate::support::{Gateway, Lies, Provider, Visitor, echo, problem, route, ser
 
 const COOKIE: &str = "__Host-quartet_main";
 
+/// Targets of other sites, as browsers or careless readers take them.
+const EVIL: [&str; 20] = [
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "https:evil.example",
+    "https:/evil.example",
+    "https:///evil.example",
+    "https://evil.example",
+    "https://app.example.org@evil.example",
+    "https://app.example.org.evil.example",
+    "https://app.example.org:8443/",
+    "http://app.example.org/",
+    "/\t/evil.example",
+    "\t//evil.example",
+    "/\n/evil.example",
+    " //evil.example",
+    "/./\\evil.example",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "evil.example",
+];
+
 async fn gateway(provider: &Provider, login: &str) -> Gateway {
     let settings = [
         upstream(&[serve(echo()).await]),
@@ -121,29 +145,7 @@ async fn no_way_in_or_out_leads_to_another_site() {
     let provider = Provider::start().await;
     let gateway = gateway(&provider, "oauth2_proxy_paths = true").await;
     let visitor = logged_in(&gateway).await;
-    let evil = [
-        "//evil.example",
-        "///evil.example",
-        "/\\evil.example",
-        "\\\\evil.example",
-        "https:evil.example",
-        "https:/evil.example",
-        "https:///evil.example",
-        "https://evil.example",
-        "https://app.example.org@evil.example",
-        "https://app.example.org.evil.example",
-        "https://app.example.org:8443/",
-        "http://app.example.org/",
-        "/\t/evil.example",
-        "\t//evil.example",
-        "/\n/evil.example",
-        " //evil.example",
-        "/./\\evil.example",
-        "javascript:alert(1)",
-        "data:text/html,x",
-        "evil.example",
-    ];
-    for target in evil {
+    for target in EVIL {
         let encoded: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
         for path in [
             format!("/auth/login?return_to={encoded}"),
@@ -160,7 +162,7 @@ async fn no_way_in_or_out_leads_to_another_site() {
         .await;
     assert_eq!(location(&twice), "/%2Fevil.example");
     // As the header of nginx.
-    for target in evil.iter().filter(|target| !target.contains(['\n', '\t'])) {
+    for target in EVIL.iter().filter(|target| !target.contains(['\n', '\t'])) {
         let start = visitor.request(Method::GET, "/oauth2/start");
         let start = start.header("x-auth-request-redirect", *target);
         assert_eq!(location(&start.send().await.unwrap()), "/", "{target}");
@@ -184,7 +186,7 @@ async fn no_way_in_or_out_leads_to_another_site() {
         }
     }
     // The way out: the provider gets no address of another site.
-    for target in evil {
+    for target in EVIL {
         let encoded: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
         let visitor = logged_in(&gateway).await;
         let out = visitor

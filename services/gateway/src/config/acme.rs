@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretSlice;
 use url::Url;
 
-use super::RedisConfig;
+use super::redis::RedisConfig;
 
 #[derive(Clone, Debug)]
 pub(crate) struct AcmeConfig {

@@ -7,6 +7,7 @@ pub(crate) mod load;
 pub(crate) mod logins;
 pub(crate) mod lookups;
 pub(crate) mod model;
+mod redis;
 pub(crate) mod restart;
 pub(crate) mod shown;
 pub(crate) mod tls;
@@ -18,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderName;
 use quartet_auth::jwt::IssuerSettings;
 use quartet_common::{config::Settings, net::TrustedProxies};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use crate::{
     cache::CacheSettings,
@@ -29,6 +30,8 @@ use acme::AcmeConfig;
 use admin::AdminConfig;
 use logins::LoginConfig;
 use lookups::LookupConfig;
+use redis::is_same;
+pub(crate) use redis::{RedisConfig, StorePlace, StoreServer};
 use tls::TlsConfig;
 pub(crate) use upstreams::{
     Balancing, ClientIdentity, HashBy, HealthCheck, HealthProbe, Host, LoadLimits, MAX_WEIGHT, Tls,
@@ -122,38 +125,6 @@ pub(crate) struct StoreConfig {
     pub(crate) max_denied_keys: usize,
 }
 
-/// How to reach a Redis or Valkey.
-#[derive(Clone, Debug)]
-pub(crate) struct RedisConfig {
-    pub(crate) place: StorePlace,
-    /// In PEM. `None`: the authorities that the system trusts.
-    pub(crate) authorities: Option<String>,
-    pub(crate) database: u32,
-    pub(crate) username: Option<String>,
-    pub(crate) password: Option<SecretString>,
-    pub(crate) sentinel_username: Option<String>,
-    pub(crate) sentinel_password: Option<SecretString>,
-    /// Of one call.
-    pub(crate) timeout: Duration,
-    pub(crate) connect_timeout: Duration,
-}
-
-impl RedisConfig {
-    /// Whether a connection made by one leads to where one made by the other would, with the same rights.
-    pub(crate) fn is_same_server(&self, other: &Self) -> bool {
-        self.place == other.place
-            && self.authorities == other.authorities
-            && self.database == other.database
-            && self.username == other.username
-            && is_same(self.password.as_ref(), other.password.as_ref())
-            && self.sentinel_username == other.sentinel_username
-            && is_same(
-                self.sentinel_password.as_ref(),
-                other.sentinel_password.as_ref(),
-            )
-    }
-}
-
 impl StoreConfig {
     /// Whether both count under the same keys, and remember as much of that.
     pub(crate) fn counts_as(&self, other: &Self) -> bool {
@@ -162,26 +133,4 @@ impl StoreConfig {
             && is_same(self.key_secret.as_ref(), other.key_secret.as_ref())
             && self.max_denied_keys == other.max_denied_keys
     }
-}
-
-fn is_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
-    one.map(SecretString::expose_secret) == other.map(SecretString::expose_secret)
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StorePlace {
-    Single(StoreServer),
-    Sentinel {
-        sentinels: Vec<StoreServer>,
-        master_name: String,
-    },
-    /// Some of its nodes.
-    Cluster(Vec<StoreServer>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StoreServer {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) tls: bool,
 }

@@ -28,6 +28,7 @@ mod manager;
 mod order;
 #[cfg(test)]
 mod plan_tests;
+mod report;
 mod row;
 mod schedule;
 mod sealer;

@@ -20,8 +20,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
-    super::{lease::LeaseRow, schedule::delta},
-    Holder, MAX_CHALLENGES, MAX_ROW_BYTES, StoreError,
+    super::schedule::delta, Holder, MAX_CHALLENGES, MAX_ROW_BYTES, StoreError, lease_row::LeaseRow,
 };
 
 /// A network file system may not answer.

@@ -2,6 +2,7 @@
 //! of challenges.
 
 mod directory;
+mod lease_row;
 mod redis;
 
 use std::{collections::HashMap, time::Duration};

@@ -101,7 +101,7 @@ pub(super) async fn answer(
     match answer {
         GatewayResponse::Problem(problem) => self::problem(session, ctx, problem, state).await,
         GatewayResponse::Page(page) => {
-            let reply = page_reply(ctx, page);
+            let reply = page_reply(ctx, *page);
             send(session, ctx, reply, state).await
         }
         GatewayResponse::Reply(reply) => send(session, ctx, reply, state).await,
@@ -161,7 +161,7 @@ pub(super) async fn send(
     if let Some(file) = file
         && session.req_header().method != Method::HEAD
     {
-        write_file(session, ctx, file).await?;
+        write_file(session, ctx, *file).await?;
     }
     if unread && !session.is_http2() {
         let _ = timeout(LINGER, discard_body(session)).await;

@@ -15,7 +15,7 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Bytes,
     /// In place of `body`.
-    pub(crate) file: Option<FileBody>,
+    pub(crate) file: Option<Box<FileBody>>,
 }
 
 /// What the gateway answers instead of an upstream.
@@ -24,7 +24,7 @@ pub(crate) enum GatewayResponse {
     /// Gets its body, with the request id, when it is sent.
     Problem(Problem),
     /// The same for people.
-    Page(Page),
+    Page(Box<Page>),
     Reply(Reply),
 }
 
@@ -45,7 +45,8 @@ impl std::fmt::Debug for Page {
 impl GatewayResponse {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Problem(problem) | Self::Page(Page { problem, .. }) => problem.kind.status,
+            Self::Problem(problem) => problem.kind.status,
+            Self::Page(page) => page.problem.kind.status,
             Self::Reply(reply) => reply.status,
         }
     }
@@ -104,7 +105,7 @@ impl Reply {
     /// What `Content-Length` says; `None`: there is none with this status (RFC 9110, 8.6).
     pub(crate) fn content_length(&self) -> Option<u64> {
         let has_body = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
-        let of_file = self.file.as_ref().map(FileBody::length);
+        let of_file = self.file.as_ref().map(|file| file.length());
         has_body.then(|| of_file.unwrap_or(self.body.len() as u64))
     }
 

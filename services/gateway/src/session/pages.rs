@@ -49,11 +49,11 @@ pub(super) fn failure(
             .into_iter()
             .map(|cookie| (header::SET_COOKIE, cookie)),
     );
-    Box::new(GatewayResponse::Page(Page {
+    Box::new(GatewayResponse::Page(Box::new(Page {
         problem,
         headers,
         render: Box::new(render),
-    }))
+    })))
 }
 
 /// After a logout.

@@ -104,7 +104,7 @@ pub(super) async fn answer(target: &Target, asked: &Asked<'_>) -> Result<Option<
         OpenResult::File(file, stamp) if stamp == variant.stamp => file,
         _ => return Ok(None),
     };
-    reply.file = Some(FileBody::new(file, range, permit));
+    reply.file = Some(Box::new(FileBody::new(file, range, permit)));
     Ok(Some(reply))
 }
 

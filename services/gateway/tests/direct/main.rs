@@ -74,6 +74,8 @@ mod login_hostile;
 mod login_logout;
 #[path = "../it/login_paths.rs"]
 mod login_paths;
+#[path = "../it/login_redis.rs"]
+mod login_redis;
 #[path = "../it/login_sessions.rs"]
 mod login_sessions;
 #[path = "../it/lookups.rs"]

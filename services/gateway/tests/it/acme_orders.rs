@@ -27,7 +27,7 @@ impl Site {
     fn settings(&self, hosts: &[&str], more: &str) -> String {
         let directory = self.files.path().display();
         let more = format!("directory = '{directory}/acme'\n{more}");
-        let routes = [upstream(&[]), route("all", "/*", "")].concat();
+        let routes = ["shipped_routes = false\n", &route("all", "/*", "")].concat();
         let routes = routes.replace("upstream = \"u\"", "respond = { status = 200 }");
         [routes, self.authority.settings(hosts, &more)].concat()
     }

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 
-use crate::support::{Dns, Gateway, client, eventually, free_address, route, upstream};
+use crate::support::{Dns, Gateway, client, eventually, free_address, route};
 
 /// When this variable is set, tests that need Pebble are skipped where it is not installed.
 const WITHOUT: &str = "QUARTET_TEST_WITHOUT_PEBBLE";
@@ -138,15 +138,17 @@ async fn gateways(count: u8) -> (Vec<Gateway>, Vec<SocketAddr>) {
         .map(|number| SocketAddr::from(([127, 0, 0, number], port)))
         .collect();
     let started = places.iter().map(|place| {
-        let listen = format!("[server]\nlisten = [\"{place}\"]\n{}", routes());
+        let listen = format!(
+            "shipped_routes = false\n[server]\nlisten = [\"{place}\"]\n{}",
+            routes()
+        );
         async move { Gateway::with_variables(&listen, &[("QUARTET_SERVER_LISTEN", "")]).await }
     });
     (join_all(started).await, places)
 }
 
 fn routes() -> String {
-    let routes = [upstream(&[]), route("all", "/*", "")].concat();
-    routes.replace("upstream = \"u\"", "respond = { status = 200 }")
+    route("all", "/*", "").replace("upstream = \"u\"", "respond = { status = 200 }")
 }
 
 async fn certificate(gateway: &Gateway) -> Value {

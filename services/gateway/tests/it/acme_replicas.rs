@@ -6,14 +6,14 @@ use futures_util::future::join_all;
 use quartet_testing::RedisServer;
 use serde_json::Value;
 
-use crate::support::{Authority, Gateway, client, eventually, route, upstream};
+use crate::support::{Authority, Gateway, client, eventually, route};
 
 const KEY: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
 const GATEWAYS: usize = 3;
 
 fn settings(authority: &Authority, redis: &str) -> String {
     let store = format!("encryption_key = \"{KEY}\"\n[acme.redis]\nurl = \"{redis}\"");
-    let routes = [upstream(&[]), route("all", "/*", "")].concat();
+    let routes = ["shipped_routes = false\n", &route("all", "/*", "")].concat();
     let routes = routes.replace("upstream = \"u\"", "respond = { status = 200 }");
     [
         routes,

@@ -28,7 +28,7 @@ const OTHER_CLIENT: [&str; 2] = [
 ];
 
 /// Every operation, whether it needs credentials, and the status with them.
-const OPERATIONS: [(&str, &str, bool, u16); 18] = [
+const OPERATIONS: [(&str, &str, bool, u16); 23] = [
     ("GET", "/health", false, 200),
     ("GET", "/ready", false, 200),
     ("GET", "/", false, 200),
@@ -52,8 +52,13 @@ const OPERATIONS: [(&str, &str, bool, u16); 18] = [
         204,
     ),
     ("GET", "/limits", true, 200),
+    ("GET", "/acme", true, 200),
+    ("POST", "/acme/{name}/renew", true, 404),
     ("GET", "/caches", true, 200),
     ("POST", "/caches/purge", true, 422),
+    ("GET", "/sessions", true, 400),
+    ("DELETE", "/sessions/{session}", true, 400),
+    ("POST", "/sessions/revoke", true, 422),
     ("GET", "/log-level", true, 200),
     ("PUT", "/log-level", true, 422),
     ("GET", "/nothing", true, 404),
@@ -96,7 +101,7 @@ fn every_operation_is_tried() {
     let (_, router) = source.split_once("fn router(").unwrap();
     let (router, _) = router.split_once("\n}\n").unwrap();
     let mut paths = router.split('"').skip(1).step_by(2);
-    assert_eq!(paths.clone().count(), 12);
+    assert_eq!(paths.clone().count(), 17);
     let is_tried = |path: &str| OPERATIONS.iter().any(|(_, tried, _, _)| *tried == path);
     assert!(paths.all(is_tried), "{router}");
 }

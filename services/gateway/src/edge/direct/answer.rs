@@ -46,7 +46,7 @@ impl InFlight<'_> {
     }
 
     /// Sends a response of the gateway's own.
-    pub(super) async fn reply(&mut self, mut reply: Reply) -> Completion {
+    pub(super) async fn reply(&mut self, reply: &mut Reply) -> Completion {
         // The rest of a request that was too slow is not waited for.
         let timed_out = reply.status == StatusCode::REQUEST_TIMEOUT;
         let read = !timed_out && discard_small_body(self.stream, self.body_bytes).await;
@@ -58,13 +58,13 @@ impl InFlight<'_> {
             let mut edits = HeadEdits::new(reply.status);
             self.ctx.head_after = Some(self.ctx.started.elapsed());
             reply::decorate(&mut edits, &self.ctx);
-            heads::write_reply(&reply, self.method, &edits, keep, &mut out);
+            heads::write_reply(reply, self.method, &edits, keep, &mut out);
         }
         let server = &self.ctx.snapshot.config.model.server;
         let limit = Duration::from_secs(server.page_timeout_seconds);
         let deadline = tokio::time::Instant::now() + limit;
         let stream = &mut *self.stream;
-        let shared = heads::body_beside_head(&reply, self.method);
+        let shared = heads::body_beside_head(reply, self.method);
         let sent = async {
             stream.write_all(out.unused()).await?;
             stream.write_all(shared).await?;
@@ -83,7 +83,7 @@ impl InFlight<'_> {
             error: None,
         };
         if let Some(file) = reply.file.take_if(|_| !is_head) {
-            Box::pin(self.send_file(file, &mut sent)).await;
+            Box::pin(self.send_file(*file, &mut sent)).await;
         }
         sent
     }

@@ -375,16 +375,16 @@ impl InFlight<'_> {
         match answer {
             GatewayResponse::Problem(problem) => self.problem(problem).await,
             GatewayResponse::Page(page) => {
-                let reply = reply::page_reply(&mut self.ctx, page);
-                self.reply(reply).await
+                let mut reply = reply::page_reply(&mut self.ctx, *page);
+                self.reply(&mut reply).await
             }
-            GatewayResponse::Reply(reply) => self.reply(reply).await,
+            GatewayResponse::Reply(mut reply) => self.reply(&mut reply).await,
         }
     }
 
     pub(super) async fn problem(&mut self, problem: Problem) -> Completion {
-        let reply = reply::problem_reply(&mut self.ctx, &problem, self.head.path());
-        self.reply(reply).await
+        let mut reply = reply::problem_reply(&mut self.ctx, &problem, self.head.path());
+        self.reply(&mut reply).await
     }
 
     /// The head for the upstream, and what is here of the body.

@@ -20,8 +20,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
-    super::schedule::delta, Holder, MAX_CHALLENGES, MAX_ROW_BYTES, StoreError, lease_row::LeaseRow,
+    contract::{Holder, MAX_CHALLENGES, MAX_ROW_BYTES, StoreError},
+    lease_row::LeaseRow,
 };
+use crate::tls::acme::schedule::delta;
 
 /// A network file system may not answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,7 +34,7 @@ const LOCK: &str = "lock";
 const MAX_FILE_BYTES: u64 = 3 * MAX_ROW_BYTES as u64;
 
 #[derive(Clone)]
-pub(in super::super) struct DirectoryStore {
+pub(crate) struct DirectoryStore {
     path: PathBuf,
     clock: Clock,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::super::schedule::delta;
+use crate::tls::acme::schedule::delta;
 
 /// As it is stored beside the row.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]

@@ -1,6 +1,7 @@
 //! Where certificates, the account and challenges are kept: rows with names, each with a lease, and a table
 //! of challenges.
 
+mod contract;
 mod directory;
 mod lease_row;
 mod redis;
@@ -11,38 +12,15 @@ use ::redis::RedisError;
 use quartet_common::clock::Clock;
 
 use crate::config::acme::AcmeStore;
+use contract::{Holder, MAX_ROW_BYTES};
+pub(super) use contract::{NO_ROW, StoreError};
 use directory::DirectoryStore;
 use redis::RedisStore;
-
-/// A row that has nothing any more.
-pub(super) const NO_ROW: &str = "";
-/// A chain, a key and an order are a few kilobytes.
-const MAX_ROW_BYTES: usize = 1024 * 1024;
-/// At the same time: 100 certificates of 100 hosts.
-const MAX_CHALLENGES: usize = 10_000;
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    #[error("no answer in time")]
-    Slow,
-    #[error(transparent)]
-    Redis(#[from] RedisError),
-    #[error("{path}: {source}")]
-    File {
-        path: String,
-        source: std::io::Error,
-    },
-    #[error("it has {0}")]
-    Refused(String),
-}
 
 pub(super) enum Store {
     Directory(DirectoryStore),
     Redis(Box<RedisStore>),
 }
-
-/// Who writes, and by which right.
-pub(super) type Holder<'h> = (&'h str, u64);
 
 impl Store {
     /// # Errors

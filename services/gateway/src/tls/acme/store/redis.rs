@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Holder, MAX_CHALLENGES, StoreError};
+use super::contract::{Holder, MAX_CHALLENGES, StoreError};
 use crate::{
     config::RedisConfig,
     redis_client::{Connection, Connector},
@@ -29,7 +29,7 @@ const CONNECTIONS: u32 = 4;
 /// After a failed attempt to connect, those who waited for it do not begin another one.
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
 
-pub(in super::super) struct RedisStore {
+pub(crate) struct RedisStore {
     key_prefix: String,
     timeout: Duration,
     connect_timeout: Duration,

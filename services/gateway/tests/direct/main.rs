@@ -74,8 +74,6 @@ mod login_hostile;
 mod login_logout;
 #[path = "../it/login_paths.rs"]
 mod login_paths;
-#[path = "../it/login_redis.rs"]
-mod login_redis;
 #[path = "../it/login_sessions.rs"]
 mod login_sessions;
 #[path = "../it/lookups.rs"]
@@ -128,7 +126,7 @@ mod validation_documents;
 mod waits;
 
 /// They start no gateway, or one for each path, or use what the direct path does not know.
-const ONCE: [&str; 11] = [
+const ONCE: [&str; 12] = [
     "acme_pebble",
     "acme_replicas",
     "admin_access",
@@ -138,6 +136,7 @@ const ONCE: [&str; 11] = [
     "hops",
     "layers",
     "limit_topologies",
+    "login_redis",
     "paths",
     "shared_limits",
 ];

@@ -139,7 +139,6 @@ async fn no_link_ends_the_session_of_the_user_who_follows_it() {
     keeps(&callback, 503).await;
 }
 
-#[expect(clippy::too_many_lines, reason = "it is a table")]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_way_in_or_out_leads_to_another_site() {
     let provider = Provider::start().await;

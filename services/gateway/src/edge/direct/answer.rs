@@ -47,6 +47,27 @@ impl InFlight<'_> {
 
     /// Sends a response of the gateway's own.
     pub(super) async fn reply(&mut self, reply: &mut Reply) -> Completion {
+        if reply.file.is_some() {
+            // Rare, and idle connections would hold room for it.
+            Box::pin(self.reply_with_file(reply)).await
+        } else {
+            self.reply_from_memory(reply).await
+        }
+    }
+
+    async fn reply_with_file(&mut self, reply: &mut Reply) -> Completion {
+        let mut sent = self.reply_from_memory(reply).await;
+        if let Some(file) = reply.file.take()
+            && sent.status.is_some()
+            && *self.method != Method::HEAD
+        {
+            self.send_file(*file, &mut sent).await;
+        }
+        sent
+    }
+
+    /// The head, and the body that is in memory.
+    async fn reply_from_memory(&mut self, reply: &Reply) -> Completion {
         // The rest of a request that was too slow is not waited for.
         let timed_out = reply.status == StatusCode::REQUEST_TIMEOUT;
         let read = !timed_out && discard_small_body(self.stream, self.body_bytes).await;
@@ -76,16 +97,12 @@ impl InFlight<'_> {
         }
         let is_head = *self.method == Method::HEAD;
         let bytes = if is_head { 0 } else { reply.body.len() as u64 };
-        let mut sent = Completion {
+        Completion {
             status: Some(reply.status.as_u16()),
             bytes,
             keep,
             error: None,
-        };
-        if let Some(file) = reply.file.take_if(|_| !is_head) {
-            Box::pin(self.send_file(*file, &mut sent)).await;
         }
-        sent
     }
 
     /// Sends a body that is read on the way, each part within the time that the client has to read it.

@@ -190,13 +190,20 @@ impl DirectConnection {
             body_bytes: self.head.body_bytes(),
             ctx,
         };
-        match request.respond(received).await {
-            AttemptOutcome::Ended(ended) => request.end(ended, self.head.close()).await,
-            AttemptOutcome::Replaced(answer) => {
-                let ended = Box::pin(request.answer(*answer)).await;
-                request.end(ended, self.head.close()).await
+        let ended = match request.respond(received).await {
+            AttemptOutcome::Ended(ended) => ended,
+            AttemptOutcome::Replaced(answer) => Box::pin(request.answer(*answer)).await,
+            AttemptOutcome::Switched(switched) => {
+                return Served::Switched(request.into_opened(*switched));
             }
-            AttemptOutcome::Switched(switched) => Served::Switched(request.into_opened(*switched)),
+        };
+        if request.end(&ended, self.head.close()) {
+            Box::pin(linger(stream)).await;
+        }
+        if ended.keep {
+            Served::Next
+        } else {
+            Served::Last
         }
     }
 
@@ -331,18 +338,11 @@ impl InFlight<'_> {
         logging::record(done, &mut self.ctx, &self.connection.state);
     }
 
-    /// Logs the end, and reads what the client is still sending.
-    async fn end(mut self, ended: Completion, is_last: bool) -> Served {
-        self.log(&ended);
+    /// Logs the end. Whether what the client is still sending has to be read.
+    fn end(mut self, ended: &Completion, is_last: bool) -> bool {
+        self.log(ended);
         self.connection.snapshot = Some(self.ctx.snapshot);
-        if ended.lingers(is_last, self.stream) {
-            Box::pin(linger(self.stream)).await;
-        }
-        if ended.keep {
-            Served::Next
-        } else {
-            Served::Last
-        }
+        ended.lingers(is_last, self.stream)
     }
 
     fn into_opened(self, switched: SwitchedUpstream) -> Box<OpenedTunnel> {

@@ -9,7 +9,6 @@ use std::{
 
 use axum::{
     Router,
-    body::Body,
     extract::Request,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
@@ -192,8 +191,8 @@ async fn decider(user_header: &'static str) -> SocketAddr {
             return "the login".into_response();
         }
         let headers = request.headers();
-        let cookies = text(headers, "cookie").split("; ");
-        if cookies.into_iter().any(|cookie| cookie == "session=ada") {
+        let mut cookies = text(headers, "cookie").split("; ");
+        if cookies.any(|cookie| cookie == "session=ada") {
             return [(user_header, "ada")].into_response();
         }
         let back = format!(
@@ -202,12 +201,8 @@ async fn decider(user_header: &'static str) -> SocketAddr {
             text(headers, "x-forwarded-host"),
             text(headers, "x-forwarded-uri")
         );
-        Response::builder()
-            .status(StatusCode::FOUND)
-            .header("location", back)
-            .header("set-cookie", "flow=1")
-            .body(Body::empty())
-            .unwrap()
+        let headers = [("location", back), ("set-cookie", "flow=1".to_owned())];
+        (StatusCode::FOUND, headers).into_response()
     };
     serve(Router::new().fallback(any(decide))).await
 }
@@ -354,8 +349,8 @@ async fn from_nginx_and_oauth2_proxy() {
         assert!(body.is_none_or(|body| found == body), "{path}: {found}");
     }
     assert_eq!(moved.get("/oauth2/auth", &[cookie]).await.status(), 202);
-    let echoed = moved.get("/api/x", &[cookie, ("x-email", "mallory@example.org")]);
-    let echoed: Value = echoed.await.json().await.unwrap();
+    let forged = [cookie, ("x-email", "mallory@example.org")];
+    let echoed: Value = moved.get("/api/x", &forged).await.json().await.unwrap();
     assert_eq!(echoed["path"], "/x");
     assert_eq!(sent(&echoed, "x-email"), ["ada@example.org"]);
     // client_max_body_size.

@@ -290,8 +290,7 @@ async fn sockets() -> SocketAddr {
 
 /// Goes through the login from this page: the redirect at its end, and the cookie of the session.
 async fn log_in(moved: &Moved, page: &str) -> (String, String) {
-    let navigation = [HTML, ("sec-fetch-mode", "navigate")];
-    let begun = moved.get(page, &navigation).await;
+    let begun = moved.get(page, &[HTML]).await;
     let flow = text(begun.headers(), "set-cookie")
         .split(';')
         .next()
@@ -301,8 +300,7 @@ async fn log_in(moved: &Moved, page: &str) -> (String, String) {
     let back = back.unwrap().to_owned();
     // The redirect URI that the provider knew before.
     assert!(back.starts_with("/oauth2/callback?"), "{back}");
-    let cookies = [("cookie", flow), HTML, ("sec-fetch-mode", "navigate")];
-    let ended = moved.get(&back, &cookies).await;
+    let ended = moved.get(&back, &[("cookie", flow), HTML]).await;
     let mut pairs = Vec::new();
     for value in ended.headers().get_all("set-cookie") {
         let value = value.to_str().unwrap();

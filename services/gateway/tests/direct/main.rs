@@ -80,6 +80,8 @@ mod login_sessions;
 mod lookups;
 #[path = "../it/matching.rs"]
 mod matching;
+#[path = "../it/migrations.rs"]
+mod migrations;
 #[path = "../it/mirrors.rs"]
 mod mirrors;
 #[path = "../it/public_tls.rs"]

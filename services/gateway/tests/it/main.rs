@@ -50,6 +50,7 @@ mod login_redis;
 mod login_sessions;
 mod lookups;
 mod matching;
+mod migrations;
 mod mirrors;
 mod paths;
 mod public_tls;

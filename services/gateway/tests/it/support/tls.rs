@@ -55,6 +55,14 @@ impl Certificates {
         )
     }
 
+    /// The text with a certificate for these names in place of the files of an example.
+    pub(crate) fn in_place(&self, text: &str, names: &[&str]) -> String {
+        let identity = self.issue(names);
+        std::fs::write(self.path("tls.crt"), &identity.certificate).unwrap();
+        std::fs::write(self.path("tls.key"), &identity.key).unwrap();
+        text.replace("/etc/quartet/tls", self.directory.path().to_str().unwrap())
+    }
+
     /// For clients that trust the authority, and have this certificate.
     pub(crate) fn client_config(&self, identity: Option<&Identity>) -> ClientConfig {
         let mut roots = RootCertStore::empty();

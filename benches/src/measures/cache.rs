@@ -1,14 +1,14 @@
 //! Cache hits and compression of the gateway beside those of nginx.
 
 use anyhow::ensure;
-use jsonwebtoken::Algorithm::HS256;
 
+use super::beside::{Pair, beside_nginx};
 use super::peers::{Proxy, Setup};
 use super::{CACHED, CONNECTIONS, TEXT};
 use crate::bench::Bench;
 use crate::load::{Load, Request};
 use crate::report::{Section, Table};
-use crate::rounds::{Row, alternate, warm_up};
+use crate::rounds::Row;
 
 const OWN_HIT: &str = "quartet-gateway, cache hit";
 const NGINX_HIT: &str = "nginx, cache hit";
@@ -17,34 +17,11 @@ const NGINX_GZIP: &str = "nginx, gzip";
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     let setup = Setup::new(bench)?;
-    let mut rows = vec![
-        row(&setup, OWN_HIT, setup.gateway(HS256)?, CACHED)?,
-        row(&setup, OWN_GZIP, setup.gateway(HS256)?, TEXT)?,
-    ];
-    let mut skipped = Vec::new();
-    for (name, path) in [(NGINX_HIT, CACHED), (NGINX_GZIP, TEXT)] {
-        match setup.nginx() {
-            Ok(proxy) => rows.push(row(&setup, name, proxy, path)?),
-            Err(error) => {
-                bench.require_running()?;
-                println!("  skipped: {name}: {error:#}");
-                skipped.push(name);
-            }
-        }
-    }
-    warm_up(&rows)?;
-    let pace = bench.plan.pace();
-    let results = alternate(bench, pace, &rows)?;
-    let pairs = [(OWN_HIT, NGINX_HIT), (OWN_GZIP, NGINX_GZIP)];
-    let ratios = pairs.map(|(a, b)| (a, b, results.ratio(a, b)));
-    let known = ratios.into_iter().filter(|(_, _, ratio)| !ratio.is_nan());
-    let mut notes: Vec<String> = known
-        .map(|(a, b, ratio)| format!("Requests/s of {a} to {b}: {ratio:.2}"))
-        .collect();
-    let skip = |name: &str| format!("Skipped, because it could not be started: {name}");
-    notes.extend(skipped.into_iter().map(skip));
+    let pairs = [(OWN_HIT, NGINX_HIT, CACHED), (OWN_GZIP, NGINX_GZIP, TEXT)];
+    let pairs = pairs.map(|(own, nginx, work)| Pair { own, nginx, work });
+    let (results, notes) = beside_nginx(&setup, &pairs, row)?;
     Ok(Section {
-        text: format!(include_str!("cache.md"), pace, CONNECTIONS),
+        text: format!(include_str!("cache.md"), bench.plan.pace(), CONNECTIONS),
         table: Table::of_results(&results, "proxy", "nginx, cache hit", NGINX_HIT),
         notes,
     })

@@ -1,5 +1,6 @@
 //! The benchmarks, in the order in which they run.
 
+mod beside;
 mod cache;
 mod gateway;
 mod idle;

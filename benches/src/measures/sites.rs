@@ -3,14 +3,14 @@
 use std::fs;
 
 use anyhow::{Context as _, ensure};
-use jsonwebtoken::Algorithm::HS256;
 
 use super::CONNECTIONS;
+use super::beside::{Pair, beside_nginx};
 use super::peers::{Proxy, Setup};
 use crate::bench::Bench;
 use crate::load::{Load, Request};
 use crate::report::{Section, Table};
-use crate::rounds::{Row, alternate, warm_up};
+use crate::rounds::Row;
 
 /// A script as bundlers split them, and a download. Both programs have them under this path.
 const SMALL: (&str, usize) = ("small.js", 4 * 1024);
@@ -31,32 +31,13 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     for (name, length) in [SMALL, LARGE] {
         fs::write(directory.join(name), vec![b'x'; length]).context("write a file of the site")?;
     }
-    let mut rows = vec![
-        row(&setup, OWN_SMALL, setup.gateway(HS256)?, SMALL)?,
-        row(&setup, OWN_LARGE, setup.gateway(HS256)?, LARGE)?,
+    let pairs = [
+        (OWN_SMALL, NGINX_SMALL, SMALL),
+        (OWN_LARGE, NGINX_LARGE, LARGE),
     ];
-    let mut skipped = Vec::new();
-    for (name, file) in [(NGINX_SMALL, SMALL), (NGINX_LARGE, LARGE)] {
-        match setup.nginx() {
-            Ok(proxy) => rows.push(row(&setup, name, proxy, file)?),
-            Err(error) => {
-                bench.require_running()?;
-                println!("  skipped: {name}: {error:#}");
-                skipped.push(name);
-            }
-        }
-    }
-    warm_up(&rows)?;
+    let pairs = pairs.map(|(own, nginx, work)| Pair { own, nginx, work });
+    let (results, notes) = beside_nginx(&setup, &pairs, row)?;
     let pace = bench.plan.pace();
-    let results = alternate(bench, pace, &rows)?;
-    let pairs = [(OWN_SMALL, NGINX_SMALL), (OWN_LARGE, NGINX_LARGE)];
-    let ratios = pairs.map(|(a, b)| (a, b, results.ratio(a, b)));
-    let known = ratios.into_iter().filter(|(_, _, ratio)| !ratio.is_nan());
-    let mut notes: Vec<String> = known
-        .map(|(a, b, ratio)| format!("Requests/s of {a} to {b}: {ratio:.2}"))
-        .collect();
-    let skip = |name: &str| format!("Skipped, because it could not be started: {name}");
-    notes.extend(skipped.into_iter().map(skip));
     Ok(Section {
         text: format!(include_str!("sites.md"), pace, CONNECTIONS, DOWNLOADS),
         table: Table::of_results(&results, "server", NGINX_SMALL, NGINX_SMALL),

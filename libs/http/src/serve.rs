@@ -196,6 +196,8 @@ impl<T: Transport> Connections<T> {
             if !extensions.is_empty() {
                 request.extensions_mut().extend(extensions.clone());
             }
+            // A client that keeps the connection would be refused again and again.
+            let is_refused = refusal.is_some();
             let answer = match refusal {
                 Some(problem) => Either::Left(ready(refused(&request, problem))),
                 None => Either::Right(app.call(request, peer)),
@@ -204,7 +206,9 @@ impl<T: Transport> Connections<T> {
             async move {
                 let mut response = answer.await;
                 // The header of an upgraded connection is `upgrade`.
-                if readiness.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                if (readiness.is_draining() || is_refused)
+                    && response.status() != StatusCode::SWITCHING_PROTOCOLS
+                {
                     let headers = response.headers_mut();
                     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }

@@ -54,10 +54,20 @@ pub struct TlsTransport<F> {
 /// TLS of a service: the settings in force, which can be replaced.
 #[derive(Clone, Debug)]
 pub struct ServiceTls {
-    current: Arc<ArcSwap<ServerConfig>>,
+    current: Arc<ArcSwap<InForce>>,
     /// Requests need a client certificate.
     demands: bool,
 }
+
+#[derive(Debug)]
+struct InForce {
+    config: Arc<ServerConfig>,
+    authorities: TrustedAuthorities,
+}
+
+/// In PEM. The same ones are the same text in memory, also after their certificate was renewed.
+#[derive(Clone, Debug)]
+struct TrustedAuthorities(Arc<str>);
 
 /// The connections of a service, which are plain without settings for TLS.
 #[derive(Clone, Debug)]
@@ -74,13 +84,16 @@ impl ServiceTls {
     pub fn open(server: &Server) -> Result<Option<Self>, ConfigError> {
         let config = service_config(server)?;
         Ok(config.map(|config| Self {
-            current: Arc::new(ArcSwap::from_pointee(config)),
+            current: Arc::new(ArcSwap::from_pointee(InForce {
+                config: config.into(),
+                authorities: TrustedAuthorities(trusted(server).into()),
+            })),
             demands: server.tls_client_ca.is_some(),
         }))
     }
 
-    /// Puts other certificates in force, for connections from now on. Requests on older ones are judged by
-    /// the new authorities: they need another connection.
+    /// Puts other certificates in force, for connections from now on. With other authorities, requests on
+    /// older ones are refused, and their connections closed.
     ///
     /// # Errors
     /// When they cannot be used, or would change whether there is TLS or a demand; nothing changes then.
@@ -88,7 +101,17 @@ impl ServiceTls {
         let demands = server.tls_client_ca.is_some();
         match service_config(server)? {
             Some(config) if demands == self.demands => {
-                self.current.store(Arc::new(config));
+                let known = self.current.load().authorities.clone();
+                let trusted = trusted(server);
+                let authorities = if *known.0 == *trusted {
+                    known
+                } else {
+                    TrustedAuthorities(trusted.into())
+                };
+                self.current.store(Arc::new(InForce {
+                    config: config.into(),
+                    authorities,
+                }));
                 Ok(())
             }
             _ => {
@@ -99,6 +122,10 @@ impl ServiceTls {
     }
 }
 
+fn trusted(server: &Server) -> &str {
+    server.tls_client_ca.as_deref().unwrap_or_default()
+}
+
 /// # Errors
 /// As [`ServiceTls::open`].
 fn service_config(server: &Server) -> Result<Option<ServerConfig>, ConfigError> {
@@ -107,7 +134,7 @@ fn service_config(server: &Server) -> Result<Option<ServerConfig>, ConfigError> 
         "server.tls_key",
         "server.tls_client_ca",
     ];
-    let authorities = server.tls_client_ca.as_deref().unwrap_or_default();
+    let authorities = trusted(server);
     let key = server.tls_key.as_ref().map(ExposeSecret::expose_secret);
     let (certificate, key) = match (server.tls_certificate.as_deref(), key) {
         (Some(certificate), Some(key)) => (certificate, key),
@@ -126,8 +153,15 @@ impl Transport for ServiceTransport {
     type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
     async fn open(&self, stream: TcpStream) -> io::Result<(Self::Stream, Extensions)> {
-        let config = self.0.as_ref().map(|tls| tls.current.load_full());
-        accept(config, stream).await
+        let Some(tls) = &self.0 else {
+            return accept(None, stream).await;
+        };
+        let current = tls.current.load_full();
+        let (stream, mut extensions) = accept(Some(Arc::clone(&current.config)), stream).await?;
+        if extensions.get::<ClientCertificate>().is_some() {
+            extensions.insert(current.authorities.clone());
+        }
+        Ok((stream, extensions))
     }
 
     fn refuse(&self, path: &str, extensions: &Extensions) -> Option<Problem> {
@@ -136,9 +170,9 @@ impl Transport for ServiceTransport {
         if OPEN_TO_ALL.contains(&first) {
             return None;
         }
-        let proved = extensions.get::<ClientCertificate>();
+        let proved = extensions.get::<TrustedAuthorities>();
         let current = tls.current.load();
-        if proved.is_some_and(|proved| Arc::ptr_eq(&proved.verified_by, &current)) {
+        if proved.is_some_and(|proved| Arc::ptr_eq(&proved.0, &current.authorities.0)) {
             return None;
         }
         let detail = "a client certificate is needed";

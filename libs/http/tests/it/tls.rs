@@ -130,8 +130,12 @@ async fn certificates_are_replaced_while_connections_are_open() {
         .unwrap();
     let new = client(&next, Some(&identity), address);
     assert_eq!(ask(&new, address, "/x").await, Some(200));
-    // The connection that is open was verified by what is no longer in force.
+    // The authorities of clients are the same, so the connection that is open is as good as before.
+    assert_eq!(ask(&old, address, "/x").await, Some(200));
+    // It was verified by one that is no longer in force, so it is refused and closed.
+    tls.replace(&settings(&issue(&own), Some(&own))).unwrap();
     assert_eq!(ask(&old, address, "/x").await, Some(403));
+    assert_eq!(ask(&old, address, "/x").await, None);
     shutdown.cancel();
 }
 

@@ -16,7 +16,6 @@
 //!    client IP: otherwise guessing tokens would be free.
 //! 9. `rate_limit`: all limits of the route together. Then the deferred refusal is sent, so that no
 //!    later step has to know of it. A browser without a session is sent to its login now.
-//!    later step has to know of it.
 //!    `forward_auth`: an external service decides
 //! 10. `security_headers` of the response
 //! 11. `edits`: the route's changes to headers of request and response
@@ -178,9 +177,12 @@ impl Chain {
             steps.push(Step::Refusal);
         }
         steps.extend(needs_login.then_some(Step::Challenge));
-        steps.extend(LoginCookies::of(parts.logins).map(Step::LoginCookies));
+        let login_cookies = LoginCookies::of(parts.logins);
+        steps.extend(login_cookies.clone().map(Step::LoginCookies));
         let forward_auth = route.forward_auth.as_ref();
-        steps.extend(forward_auth.map(|it| Step::ExternalAuth(ExternalAuth::new(it))));
+        steps.extend(
+            forward_auth.map(|it| Step::ExternalAuth(ExternalAuth::new(it, login_cookies))),
+        );
         if let Some(headers) = &route.guards.security_headers {
             steps.push(Step::SecurityHeaders(Arc::clone(headers)));
         }

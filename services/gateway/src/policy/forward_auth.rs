@@ -23,11 +23,12 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::{
     context::{Edit, Flow, PolicyContext, ResponseHead, Verdict},
     headers::{Origin, forwarded_headers},
+    login::LoginCookies,
 };
 use crate::{
     error,
     reply::{GatewayResponse, Reply},
-    request::RequestFacts,
+    request::{LeftCookies, RequestFacts},
     routing::ForwardAuth,
 };
 
@@ -84,6 +85,8 @@ impl From<NoDecision> for Problem {
 #[derive(Debug)]
 pub(super) struct ExternalAuth {
     settings: Arc<ForwardAuth>,
+    /// The service does not get them, as no upstream does.
+    login_cookies: Option<LoginCookies>,
     in_flight: Semaphore,
 }
 
@@ -94,8 +97,9 @@ enum Decision {
 }
 
 impl ExternalAuth {
-    pub(super) fn new(settings: &Arc<ForwardAuth>) -> Self {
+    pub(super) fn new(settings: &Arc<ForwardAuth>, login_cookies: Option<LoginCookies>) -> Self {
         Self {
+            login_cookies,
             in_flight: Semaphore::new(settings.max_in_flight),
             settings: Arc::clone(settings),
         }
@@ -153,6 +157,14 @@ impl ExternalAuth {
     /// The headers that the service gets.
     fn question(&self, facts: &RequestFacts<'_>) -> HeaderMap {
         let mut question = facts.headers.only(&self.settings.request_headers);
+        if let Some(own) = &self.login_cookies {
+            let sent = question.get_all(header::COOKIE).iter();
+            match own.left(sent.map(HeaderValue::as_bytes)) {
+                LeftCookies::All => {}
+                LeftCookies::Some(value) => drop(question.insert(header::COOKIE, value)),
+                LeftCookies::None => drop(question.remove(header::COOKIE)),
+            }
+        }
         let client = facts.client_ip.to_string();
         let reported = facts.reported_host.map(str::as_bytes);
         let origin = Origin {

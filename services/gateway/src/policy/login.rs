@@ -164,6 +164,12 @@ impl LoginCookies {
         (!names.is_empty()).then_some(Self(names))
     }
 
+    /// What is left of the cookies of a request.
+    pub(super) fn left<'v>(&self, values: impl Iterator<Item = &'v [u8]>) -> LeftCookies {
+        let is_own = |name: &[u8]| self.0.iter().any(|own| is_of_login(own, name));
+        without_cookies(values, is_own)
+    }
+
     /// After every step that edits cookies.
     pub(super) fn on_request(&self, facts: &RequestFacts<'_>, context: &mut PolicyContext) {
         let edited = context.edits.iter().rev().find_map(|edit| match edit {
@@ -171,11 +177,10 @@ impl LoginCookies {
             Edit::Remove(name) if *name == header::COOKIE => Some(None),
             _ => None,
         });
-        let is_own = |name: &[u8]| self.0.iter().any(|own| is_of_login(own, name));
         let left = match &edited {
             Some(None) => return,
-            Some(Some(value)) => without_cookies([value.as_bytes()].into_iter(), is_own),
-            None => without_cookies(facts.headers.all(header::COOKIE), is_own),
+            Some(Some(value)) => self.left([value.as_bytes()].into_iter()),
+            None => self.left(facts.headers.all(header::COOKIE)),
         };
         match left {
             LeftCookies::All => {}

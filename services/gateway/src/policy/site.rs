@@ -29,7 +29,9 @@ impl SiteFiles {
         Self {
             site,
             compression: route.compression.clone(),
-            is_private: route.auth != Auth::Public || route.forward_auth.is_some(),
+            is_private: route.auth != Auth::Public
+                || route.forward_auth.is_some()
+                || !route.logins.is_empty(),
         }
     }
 

@@ -94,13 +94,21 @@ impl Login {
             (None, Some(subject)) => Owner::User { issuer, subject },
             (None, None) => return Err(BackchannelError::Rule("neither sid nor sub")),
         };
-        let ended = self.store.remove_of(&owner).await?;
+        let ended = self.end_of(&owner, &token).await;
+        if ended.is_err() {
+            // The provider sends it again, which must not be taken for a replay.
+            let _ = self.store.forget_name(&token.id).await;
+        }
+        Ok(ended?)
+    }
+
+    async fn end_of(&self, owner: &Owner<'_>, token: &LogoutToken) -> Result<usize, StoreAway> {
+        let ended = self.store.remove_of(owner).await?;
         match (&token.sid, &token.subject) {
             // Of a provider that names its session here, but not in ID tokens.
-            (Some(_), Some(subject)) if ended == 0 => self
-                .end_without_sid(issuer, subject)
-                .await
-                .map_err(Into::into),
+            (Some(_), Some(subject)) if ended == 0 => {
+                self.end_without_sid(&token.issuer, subject).await
+            }
             _ => Ok(ended),
         }
     }

@@ -198,13 +198,21 @@ impl Login {
             TokenSet::of_refresh(refresh, (provider, &metadata, &self.client)).await?
         };
         let now = self.now();
+        let verifier = self.verifier.as_ref();
         let identity = match &set.id_token {
             Some(token) if !self.config.is_core() => {
-                let verifier = self.verifier.as_ref();
                 renewed_identity(Some(token), &before.identity, now, provider, verifier).await?
             }
             _ => before.identity.clone(),
         };
+        if let (true, Some(verifier)) = (self.config.is_core(), verifier) {
+            // The page has sent both tokens, so they may be of two users.
+            let token = set.access_token.as_deref();
+            let token = token.ok_or(ProviderError::Missing("access_token"))?;
+            if verifier.verify(token).await?.sub != identity.subject {
+                return Err(ProviderError::Mismatch("sub"));
+            }
+        }
         let tokens: Tokens = set.into_tokens(now, Some(&before.tokens));
         Ok(Record {
             identity,

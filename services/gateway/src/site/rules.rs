@@ -85,17 +85,17 @@ fn is_hash(part: &str) -> bool {
     if bytes.len() < MIN_HASH || !bytes.iter().all(is_word) {
         return false;
     }
-    let mut pairs = bytes.windows(2);
-    let letter_after_digit = pairs.any(|it| it[0].is_ascii_digit() && it[1].is_ascii_alphabetic());
-    let mut pairs = bytes.windows(2);
-    let digit_after_letter = pairs.any(|it| it[0].is_ascii_alphabetic() && it[1].is_ascii_digit());
+    let is_change = |it: &&[u8]| {
+        (it[0].is_ascii_digit() && it[1].is_ascii_alphabetic())
+            || (it[0].is_ascii_alphabetic() && it[1].is_ascii_digit())
+    };
+    let changes = bytes.windows(2).filter(is_change).count();
     let is_lower_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let is_upper = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
     let has_lower = bytes.iter().any(u8::is_ascii_lowercase);
     let is_mixed = has_lower && bytes[1..].iter().any(u8::is_ascii_uppercase);
-    letter_after_digit
-        && digit_after_letter
-        && (bytes.iter().all(is_lower_hex) || bytes.iter().all(is_upper) || is_mixed)
+    // A word with a number in it, such as `iPhone15Pro`, has two.
+    changes >= 3 && (bytes.iter().all(is_lower_hex) || bytes.iter().all(is_upper) || is_mixed)
 }
 
 #[cfg(test)]
@@ -118,6 +118,8 @@ mod tests {
             assert!(has_hash(name), "{name}");
         }
         for name in [
+            "iPhone15Pro.png",
+            "IPHONE15PRO.png",
             "index.html",
             "app.js",
             "jquery-3.7.1.min.js",

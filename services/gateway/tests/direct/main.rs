@@ -64,6 +64,8 @@ mod issuers;
 mod lifecycle;
 #[path = "../it/limits.rs"]
 mod limits;
+#[path = "../it/login_combined.rs"]
+mod login_combined;
 #[path = "../it/login_core.rs"]
 mod login_core;
 #[path = "../it/login_faults.rs"]

@@ -312,6 +312,24 @@ async fn a_certificate_in_use_stays_when_its_renewal_fails() {
     until(&gateway, "the failure is over", |it| it["failures"] == 0).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_are_ordered_at_once_share_an_account() {
+    let site = Site::new().await;
+    let others: Vec<String> = (0..5)
+        .map(|n| format!("[acme.certificates.other{n}]\nhosts = [\"other{n}.example\"]\n"))
+        .collect();
+    let settings = [site.settings(&[HOST], ""), others.concat()].concat();
+    let gateway = Gateway::start(&settings).await;
+    site.authority.state().validators = vec![gateway.public];
+    eventually("all have a certificate", || async {
+        let all: Value = gateway.admin("/acme").await.json().await.unwrap();
+        let all = all["certificates"].as_object().unwrap();
+        (all.len() == 6 && all.values().all(is_valid)).then_some(())
+    })
+    .await;
+    assert_eq!(site.authority.state().accounts.len(), 1);
+}
+
 /// The process is killed while the authority works on its order; the next one waits for the same one.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_resumed_with_its_key() {

@@ -48,6 +48,11 @@ impl Core {
 
 async fn refresh(State(core): State<Core>, Json(body): Json<Value>) -> Response {
     let mut count = core.refreshes.lock().unwrap();
+    if body["refresh_token"] == "qrt_ref_of_another" {
+        let token = core.issuer.token_with("usr_2", json!({}));
+        let tokens = json!({ "access_token": token, "refresh_token": "qrt_ref_of_another" });
+        return Json(tokens).into_response();
+    }
     if body["refresh_token"] != format!("qrt_ref_{}", *count) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
@@ -276,4 +281,19 @@ async fn the_gateway_refreshes_at_core() {
         "login_required",
     )
     .await;
+}
+
+/// The page sends both tokens, so one of them may be another user's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_refreshed_token_is_of_the_same_user() {
+    let (gateway, core) = start("").await;
+    let visitor = Visitor::new(&gateway);
+    let body = json!({ "access_token": core.token(2), "refresh_token": "qrt_ref_of_another" });
+    assert_eq!(exchange(&visitor, &body).await.status(), 201);
+    eventually("the first token has expired", || async {
+        let response = visitor.fetch(Method::GET, "/v1/x").await;
+        (response.status() != 200).then_some(())
+    })
+    .await;
+    assert_ne!(visitor.fetch(Method::GET, "/v1/x").await.status(), 200);
 }

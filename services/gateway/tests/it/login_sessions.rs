@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::support::{
-    Gateway, Lies, Provider, Visitor, echo, eventually, problem, route, serve, upstream,
+    Gateway, Lies, Provider, Visitor, command, echo, eventually, problem, route, serve, upstream,
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -510,15 +510,38 @@ async fn a_token_will_do_where_the_route_allows_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_for_a_host_is_one_for_all_its_routes() {
     let provider = Provider::start().await;
+    let address = serve(echo()).await;
     let more = [
         route("free", "/free", "login = \"\""),
-        route("there", "/there", ""),
+        route(
+            "there",
+            "/there",
+            "hosts = [\"app.example.org\", \"127.0.0.1\"]",
+        ),
     ];
-    let gateway = gateway(&provider, "hosts = [\"app.example.org\"]", &more.concat()).await;
+    let settings = |more: &str| {
+        [
+            upstream(&[address]),
+            provider.settings("hosts = [\"app.example.org\"]"),
+            route("app", "/app/*", "login = \"main\""),
+            more.to_owned(),
+        ]
+        .concat()
+    };
+    let gateway = Gateway::start(&settings(&more.concat())).await;
     let visitor = Visitor::new(&gateway);
     assert_eq!(visitor.fetch(Method::GET, "/there").await.status(), 401);
     assert_eq!(visitor.fetch(Method::GET, "/free").await.status(), 200);
     assert_eq!(gateway.get("/there").await.status(), 200, "another host");
+    // With another `Host`, who has no session would reach the same.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), settings(&route("open", "/open", ""))).unwrap();
+    let check = command()
+        .args(["check", "--config"])
+        .arg(file.path())
+        .output();
+    let errors = String::from_utf8(check.unwrap().stderr).unwrap();
+    assert!(errors.contains("routes.open.login"), "{errors}");
     let upper = Visitor::new(&gateway).request(Method::GET, "/there");
     let upper = upper.header("host", "APP.example.org.").send().await;
     assert!(upper.is_err() || upper.unwrap().status() != 200);

@@ -41,6 +41,7 @@ mod layers;
 mod lifecycle;
 mod limit_topologies;
 mod limits;
+mod login_combined;
 mod login_core;
 mod login_faults;
 mod login_hostile;

@@ -85,8 +85,13 @@ pub(super) fn read(
     })
 }
 
-/// What `userinfo` adds: it wins, as it is newer.
-pub(super) fn merge(identity: &mut Identity, newer: Identity) {
+/// What newer claims add: they win. Groups that they name replace the known ones, if it is none too.
+pub(super) fn merge(
+    identity: &mut Identity,
+    newer: Identity,
+    claims: &Map<String, Value>,
+    config: &ProviderConfig,
+) {
     let Identity {
         email,
         email_verified,
@@ -101,9 +106,21 @@ pub(super) fn merge(identity: &mut Identity, newer: Identity) {
     }
     identity.username = username.or(identity.username.take());
     identity.name = name.or(identity.name.take());
-    if !groups.is_empty() {
+    if group_values(claims, config).next().is_some() {
         identity.groups = groups;
     }
+}
+
+/// What the claims with groups have, of those that there are.
+fn group_values<'c>(
+    claims: &'c Map<String, Value>,
+    config: &'c ProviderConfig,
+) -> impl Iterator<Item = &'c Value> {
+    config.groups_claims.iter().filter_map(|path| {
+        let mut parts = path.iter();
+        let first = parts.next().and_then(|part| claims.get(part));
+        parts.fold(first, |value, part| value?.get(part))
+    })
 }
 
 fn groups(
@@ -111,13 +128,10 @@ fn groups(
     config: &ProviderConfig,
 ) -> Result<Vec<String>, ProviderError> {
     let mut found = Vec::new();
-    for path in &config.groups_claims {
-        let mut parts = path.iter();
-        let first = parts.next().and_then(|part| claims.get(part));
-        let value = parts.fold(first, |value, part| value?.get(part));
+    for value in group_values(claims, config) {
         let listed = match value {
-            Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
-            Some(Value::String(text)) => vec![text.as_str()],
+            Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+            Value::String(text) => vec![text.as_str()],
             _ => Vec::new(),
         };
         found.extend(listed.into_iter().map(str::to_owned));

@@ -30,7 +30,7 @@ pub(crate) struct CodeExchange<'e> {
 #[derive(Deserialize)]
 pub(crate) struct TokenSet {
     #[serde(default)]
-    access_token: Option<String>,
+    pub(crate) access_token: Option<String>,
     /// Some providers send a text.
     #[serde(default)]
     expires_in: Option<serde_json::Value>,

@@ -69,7 +69,7 @@ pub(crate) async fn renewed_identity(
         return Err(ProviderError::Mismatch("sub"));
     }
     let mut user = before.clone();
-    identity::merge(&mut user, newer);
+    identity::merge(&mut user, newer, &claims.0, config);
     Ok(user)
 }
 
@@ -87,6 +87,6 @@ async fn add_userinfo(
     if newer.subject != user.subject {
         return Err(ProviderError::Mismatch("sub"));
     }
-    identity::merge(user, newer);
+    identity::merge(user, newer, &claims, config);
     Ok(())
 }

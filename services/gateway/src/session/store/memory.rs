@@ -174,6 +174,10 @@ impl MemoryStore {
         known.is_none_or(|until| until <= now)
     }
 
+    pub(super) fn forget_name(&self, name: &SessionKey) {
+        lock(&self.names).remove(name);
+    }
+
     pub(super) fn list(&self, after: Option<&str>, limit: usize, now: i64) -> SessionPage {
         let after = after.and_then(SessionKey::from_hex);
         let idle_seconds = self.idle_seconds.load(Ordering::Relaxed);

@@ -137,6 +137,17 @@ impl Store {
     ///
     /// # Errors
     /// When the store does not answer.
+    /// The next [`is_first`](Self::is_first) of this name is the first.
+    pub(crate) async fn forget_name(&self, name: &SessionKey) -> Result<(), StoreAway> {
+        match self {
+            Self::Memory(store) => {
+                store.forget_name(name);
+                Ok(())
+            }
+            Self::Redis(store) => store.forget_name(name).await,
+        }
+    }
+
     pub(crate) async fn is_first(
         &self,
         name: &SessionKey,

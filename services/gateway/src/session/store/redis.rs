@@ -321,6 +321,11 @@ impl RedisStore {
         Ok(answer.await? != Value::Nil)
     }
 
+    pub(super) async fn forget_name(&self, name: &SessionKey) -> Result<(), StoreAway> {
+        let place = self.place("j", &name.hex());
+        self.ask(&place, "DEL", |command| command).await.map(drop)
+    }
+
     /// The lock of a session's refresh, which ends by itself. `None`: another replica has it.
     pub(crate) async fn lock(
         &self,

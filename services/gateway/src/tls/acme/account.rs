@@ -44,6 +44,7 @@ impl Acme {
         {
             return Ok(Some(OpenAccount { account, http }));
         }
+        let _turn = self.account_turn.lock().await;
         let held = Held::acquire(&self.store, name.clone(), &self.owner).await?;
         let Some(held) = held else {
             return Ok(None);
@@ -135,6 +136,7 @@ impl Acme {
     /// Forgets an account that the authority does not know, so that the next attempt makes another one.
     pub(super) async fn forget_account(&self) -> Result<(), AcmeError> {
         let name = account_name(&self.config);
+        let _turn = self.account_turn.lock().await;
         if let Some(held) = Held::acquire(&self.store, name, &self.owner).await? {
             let forgotten = held.put(store::NO_ROW).await;
             held.release().await;

@@ -48,13 +48,19 @@ pub(super) const TTL: Duration = Duration::from_hours(2);
 pub(crate) struct Challenges {
     /// In lower case.
     hosts: HashSet<String>,
-    own: Mutex<HashMap<String, String>>,
+    own: Mutex<HashMap<String, OwnToken>>,
     shared: tokio::sync::Mutex<SharedTokens>,
     waiting: Semaphore,
     store: Arc<Store>,
     answered: Counter,
     unknown: Counter,
     unavailable: Counter,
+}
+
+#[derive(Clone)]
+struct OwnToken {
+    answer: String,
+    until: Instant,
 }
 
 /// As the store had them last.
@@ -137,7 +143,12 @@ impl Challenges {
             return Err(StoreError::Refused("a token that is none".to_owned()));
         }
         self.store.add_challenge(&token, answer, TTL).await?;
-        self.own().insert(token, answer.to_owned());
+        let now = Instant::now();
+        let (answer, until) = (answer.to_owned(), now + TTL);
+        let mut own = self.own();
+        // Of orders that were broken off.
+        own.retain(|_, token| token.until > now);
+        own.insert(token, OwnToken { answer, until });
         Ok(())
     }
 
@@ -155,13 +166,13 @@ impl Challenges {
         self.own().extend(tokens);
     }
 
-    fn own(&self) -> MutexGuard<'_, HashMap<String, String>> {
+    fn own(&self) -> MutexGuard<'_, HashMap<String, OwnToken>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn find(&self, token: &str) -> Result<Option<String>, StoreError> {
-        if let Some(answer) = self.own().get(token) {
-            return Ok(Some(answer.clone()));
+        if let Some(own) = self.own().get(token) {
+            return Ok(Some(own.answer.clone()));
         }
         let arrived = Instant::now();
         let _waiting = self.waiting.try_acquire().map_err(|_| StoreError::Slow)?;

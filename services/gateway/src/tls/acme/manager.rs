@@ -99,6 +99,15 @@ impl Acme {
         let Some(held) = held else {
             return Ok(SOON);
         };
+        // Another gateway may have done it before. What was read without the lease must not be written.
+        let text = match self.store.load(&row_name(name)).await {
+            Ok(text) => text,
+            Err(error) => {
+                held.release().await;
+                return Err(error.into());
+            }
+        };
+        row = Row::parse(text.as_deref(), name);
         let work = Box::pin(self.work(slot, &held, &mut row, install));
         let done = held.during(work).await;
         let noted = match done {
@@ -117,7 +126,7 @@ impl Acme {
         }
     }
 
-    /// What is due, with the lease: another gateway may have done it before.
+    /// What is due, with the lease.
     async fn work(
         &self,
         slot: &Slot,
@@ -126,11 +135,11 @@ impl Acme {
         install: Install<'_>,
     ) -> Result<(), AcmeError> {
         let name = &slot.certificate.name;
-        let text = self.store.load(&row_name(name)).await?;
-        *row = Row::parse(text.as_deref(), name);
         self.install_stored(slot, row, install);
+        // Not as another store had it, which may have been of this machine alone: with a key in the clear.
         if row.certificate.is_none()
             && let Some(installed) = slot.installed()
+            && self.sealer.is_current(&installed.stored.key)
         {
             row.certificate = Some(installed.stored);
             held.put(&row.to_text()).await?;

@@ -71,6 +71,8 @@ pub(crate) struct Acme {
     http: AcmeHttp,
     slots: Vec<Slot>,
     orders: Semaphore,
+    /// A lease keeps other processes out, not the certificates of this one.
+    account_turn: tokio::sync::Mutex<()>,
     /// A reload has put another one in its place.
     retired: CancellationToken,
     /// How many certificates have been looked for in the store.
@@ -140,6 +142,7 @@ impl Acme {
             http: AcmeHttp::new(config)?,
             slots: slots.collect(),
             orders: Semaphore::new(ORDERS),
+            account_turn: tokio::sync::Mutex::default(),
             retired: CancellationToken::new(),
             tried: watch::Sender::new(0),
             store_is_up: Mutex::default(),

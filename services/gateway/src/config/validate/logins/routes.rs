@@ -32,7 +32,14 @@ pub(in crate::config::validate) fn check_route(
             }]
         }
         None if route.serve.is_some() => Vec::new(),
-        None => by_host(model),
+        None => {
+            let logins = by_host(model);
+            if !logins.is_empty() && is_open_elsewhere(route) {
+                let rule = "must be set, or `hosts`: a login has `hosts`, and requests for other hosts would need none";
+                checker.error(format!("{key}.login"), rule);
+            }
+            logins
+        }
     };
     if is_page && logins.is_empty() {
         checker.error(format!("{key}.login"), "must be set with serve = \"login\"");
@@ -48,6 +55,12 @@ pub(in crate::config::validate) fn check_route(
         }
     }
     Some(logins)
+}
+
+/// Whether who sends another `Host` reaches the same without a session.
+fn is_open_elsewhere(route: &model::Route) -> bool {
+    let has_content = route.redirect.is_none() && route.respond.is_none();
+    route.auth != Auth::Required && route.hosts.is_empty() && has_content
 }
 
 fn by_host(model: &model::Model) -> Vec<RouteLogin> {

@@ -10,6 +10,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,7 +18,7 @@ use chrono::{DateTime, Utc};
 use quartet_common::clock::Clock;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use super::{
     contract::{Holder, MAX_CHALLENGES, MAX_ROW_BYTES, StoreError},
@@ -27,6 +28,7 @@ use crate::tls::acme::schedule::delta;
 
 /// A network file system may not answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_THREADS: usize = 4;
 const OWNER_ONLY: u32 = 0o600;
 const CHALLENGES: &str = "challenges.json";
 const LOCK: &str = "lock";
@@ -37,6 +39,8 @@ const MAX_FILE_BYTES: u64 = 3 * MAX_ROW_BYTES as u64;
 pub(crate) struct DirectoryStore {
     path: PathBuf,
     clock: Clock,
+    /// Threads that may wait for the file system, which go on after a time-out.
+    threads: Arc<Semaphore>,
 }
 
 #[derive(Default, Deserialize, Serialize)]
@@ -56,8 +60,11 @@ struct StoredChallenge {
 
 impl DirectoryStore {
     pub(super) fn new(path: &Path, clock: Clock) -> Self {
-        let path = path.to_owned();
-        Self { path, clock }
+        Self {
+            path: path.to_owned(),
+            clock,
+            threads: Arc::new(Semaphore::new(MAX_THREADS)),
+        }
     }
 
     pub(super) async fn load(&self, name: &str) -> Result<Option<String>, StoreError> {
@@ -185,8 +192,16 @@ impl DirectoryStore {
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let this = self.clone();
-        let done = timeout(TIMEOUT, spawn_blocking(move || work(&this))).await;
-        let done = done.map_err(|_| StoreError::Slow)?;
+        let done = timeout(TIMEOUT, async {
+            // Never closed.
+            let permit = Arc::clone(&this.threads).acquire_owned().await.ok();
+            let work = spawn_blocking(move || {
+                let _permit = permit;
+                work(&this)
+            });
+            work.await
+        });
+        let done = done.await.map_err(|_| StoreError::Slow)?;
         done.map_err(|error| failed(&self.path, io::Error::other(error)))?
     }
 

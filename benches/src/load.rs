@@ -15,9 +15,12 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use crate::bench::Bench;
 use crate::rounds::Round;
+use crate::tls::{self, Client, Handshake};
 use crate::usage::Usage;
 
 /// A browser: links distinguishes people from bots by this.
@@ -47,6 +50,19 @@ impl Request {
 
     pub(crate) fn post(path: &str, token: Option<&str>, body: &Value) -> Self {
         Self::new("POST", path, token, Some(&body.to_string()))
+    }
+
+    /// Of a browser with a session.
+    pub(crate) fn get_with_cookie(path: &str, cookie: &str) -> Self {
+        Self(format!(
+            "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nuser-agent: {USER_AGENT}\r\ncookie: {cookie}\r\n\r\n"
+        ))
+    }
+
+    /// A POST of the page itself.
+    pub(crate) fn post_from_page(path: &str, body: &Value) -> Self {
+        let Self(text) = Self::post(path, None, body);
+        Self(text.replacen("host:", "sec-fetch-site: same-origin\r\nhost:", 1))
     }
 
     /// From a client that takes gzip.
@@ -115,7 +131,13 @@ impl Response {
     }
 
     pub(crate) fn has_header(&self, name: &str) -> bool {
-        self.headers.iter().any(|(known, _)| known == name)
+        self.header(name).is_some()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(known, _)| known == name)?;
+        Some(value)
     }
 }
 
@@ -123,6 +145,10 @@ impl Response {
 pub(crate) enum Load {
     /// All connections take the requests in turn.
     Cycle(Requests, usize),
+    /// The same over TLS.
+    Secure(Requests, usize),
+    /// A connection for each request, as many at a time, each of which begins with such a handshake.
+    Handshakes(Request, usize, Handshake),
     /// Each connection exchanges its refresh token for the next one.
     Refresh(&'static str, Vec<String>),
 }
@@ -175,6 +201,18 @@ impl Load {
                     connections.spawn(cycle(Arc::clone(shared), Arc::clone(requests)));
                 }
             }
+            Self::Secure(requests, count) => {
+                let client = Client::new(Handshake::Full)?;
+                for _ in 0..*count {
+                    let connection = Connection::over(client.open(shared.port).await?);
+                    connections.spawn(repeat(Arc::clone(shared), Arc::clone(requests), connection));
+                }
+            }
+            Self::Handshakes(request, count, handshake) => {
+                for _ in 0..*count {
+                    connections.spawn(shake_hands(Arc::clone(shared), request.clone(), *handshake));
+                }
+            }
             Self::Refresh(path, tokens) => {
                 for token in tokens {
                     connections.spawn(refresh(Arc::clone(shared), path, token.clone()));
@@ -204,11 +242,40 @@ impl Shared {
 }
 
 async fn cycle(shared: Arc<Shared>, requests: Requests) -> anyhow::Result<Vec<u32>> {
-    let mut connection = Connection::open(shared.port).await?;
+    let connection = Connection::open(shared.port).await?;
+    repeat(shared, requests, connection).await
+}
+
+async fn repeat(
+    shared: Arc<Shared>,
+    requests: Requests,
+    mut connection: Connection,
+) -> anyhow::Result<Vec<u32>> {
     let mut micros = Vec::new();
     while !shared.is_over() {
         let number = shared.next.fetch_add(1, Ordering::Relaxed) % requests.len();
         micros.push(connection.measure(&requests[number]).await?.0);
+    }
+    Ok(micros)
+}
+
+/// Returns the times from the connection to the end of its response.
+async fn shake_hands(
+    shared: Arc<Shared>,
+    request: Request,
+    handshake: Handshake,
+) -> anyhow::Result<Vec<u32>> {
+    let client = Client::new(handshake)?;
+    // Has no ticket yet, and gets some.
+    let mut first = Connection::over(client.open(shared.port).await?);
+    first.measure(&request).await?;
+    let mut micros = Vec::new();
+    while !shared.is_over() {
+        let begin = Instant::now();
+        let stream = client.open(shared.port).await?;
+        tls::expect(&stream, handshake)?;
+        Connection::over(stream).measure(&request).await?;
+        micros.push(u32::try_from(begin.elapsed().as_micros())?);
     }
     Ok(micros)
 }
@@ -235,16 +302,24 @@ async fn refresh(
 
 /// A connection, and the last response on it.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     buffer: Vec<u8>,
 }
 
 impl Connection {
+    fn new(stream: Either<TcpStream, Box<TlsStream<TcpStream>>>) -> Self {
+        let buffer = Vec::with_capacity(16 * 1024);
+        Self { stream, buffer }
+    }
+
+    fn over(stream: TlsStream<TcpStream>) -> Self {
+        Self::new(Either::Right(Box::new(stream)))
+    }
+
     pub(crate) async fn open(port: u16) -> anyhow::Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         stream.set_nodelay(true)?;
-        let buffer = Vec::with_capacity(16 * 1024);
-        Ok(Self { stream, buffer })
+        Ok(Self::new(Either::Left(stream)))
     }
 
     /// A connection on which a request was answered.

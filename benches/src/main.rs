@@ -12,6 +12,7 @@ mod paced;
 mod plan;
 mod report;
 mod rounds;
+mod tls;
 mod tokens;
 mod tools;
 mod upstream;

@@ -13,6 +13,10 @@ pub(crate) enum Measure {
     Cache,
     /// Static files beside nginx
     Sites,
+    /// TLS handshakes beside nginx and `HAProxy`, and requests over TLS
+    Tls,
+    /// Requests with a login's session, beside those with a token
+    Session,
     /// Latency of the gateway at half of its highest rate, in an open loop
     Latency,
     /// Rate limits that are counted in a Redis, beside those in memory

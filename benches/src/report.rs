@@ -109,6 +109,11 @@ pub(crate) fn verdict(value: f64, goal: f64) -> &'static str {
     if value < goal { "reached" } else { "missed" }
 }
 
+/// Whether something that should be large is.
+pub(crate) fn at_least(value: f64, goal: f64) -> &'static str {
+    if value >= goal { "reached" } else { "missed" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Table;

@@ -10,11 +10,13 @@ mod login;
 mod peers;
 mod presign;
 mod redirect;
+mod session;
 mod sites;
 mod sizes;
 mod soak;
 mod syscalls;
 mod through;
+mod tls;
 
 use clap::ValueEnum as _;
 
@@ -53,6 +55,8 @@ pub(crate) fn run_all(bench: &Bench) -> anyhow::Result<Vec<(Measure, Section)>> 
             Measure::Gateway => gateway::run(bench)?,
             Measure::Cache => cache::run(bench)?,
             Measure::Sites => sites::run(bench)?,
+            Measure::Tls => tls::run(bench)?,
+            Measure::Session => session::run(bench)?,
             Measure::Latency => latency::run(bench)?,
             Measure::Limits => limits::run(bench)?,
             Measure::Idle => idle::run(bench)?,

@@ -1,10 +1,12 @@
 //! The proxies that are compared, each with its configuration in benches/peers/.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use jsonwebtoken::Algorithm;
+use quartet_ca::{Authority, Request as CertificateRequest, Validity};
 use quartet_devstack::{Service, ServiceSpec, port, workspace};
 
 use super::{CONNECTIONS, USERS};
@@ -12,9 +14,13 @@ use crate::bench::{Bench, Cores};
 use crate::load::{Load, Request, Requests};
 use crate::rounds::Round;
 use crate::tokens::Issuer;
-use crate::{tools, upstream};
+use crate::{tls, tools, upstream};
 
 const GATEWAY: &str = include_str!("../../peers/gateway.toml");
+const GATEWAY_WITH_LOGIN: &str = concat!(
+    include_str!("../../peers/gateway.toml"),
+    include_str!("../../peers/login.toml")
+);
 const HAPROXY: &str = include_str!("../../peers/haproxy.cfg");
 const NGINX: &str = include_str!("../../peers/nginx.conf");
 const CADDY: &str = include_str!("../../peers/Caddyfile");
@@ -23,6 +29,8 @@ const CADDY: &str = include_str!("../../peers/Caddyfile");
 pub(super) struct Proxy {
     pub(super) service: Service,
     pub(super) port: u16,
+    /// 0 for one without TLS.
+    pub(super) tls_port: u16,
     /// Gets a line for every request.
     pub(super) access_log: PathBuf,
 }
@@ -52,7 +60,11 @@ struct Plan<'a> {
 
 impl Proxy {
     pub(super) fn run(&self, bench: &Bench, load: &Load, seconds: u32) -> anyhow::Result<Round> {
-        load.run(bench, self.port, self.service.pid(), seconds)
+        let port = match load {
+            Load::Secure(..) | Load::Handshakes(..) => self.tls_port,
+            Load::Cycle(..) | Load::Refresh(..) => self.port,
+        };
+        load.run(bench, port, self.service.pid(), seconds)
     }
 }
 
@@ -60,6 +72,7 @@ impl<'a> Setup<'a> {
     pub(super) fn new(bench: &'a Bench) -> anyhow::Result<Self> {
         let issuer = Issuer::new()?;
         let upstream = upstream::start(&issuer.jwks)?;
+        write_certificate(&bench.work)?;
         Ok(Self {
             bench,
             issuer,
@@ -91,12 +104,23 @@ impl<'a> Setup<'a> {
         direct: bool,
         threads: usize,
     ) -> anyhow::Result<Proxy> {
-        self.gateway_counting(algorithm, direct, threads, "")
+        self.gateway_of(GATEWAY, algorithm, direct, threads, "")
     }
 
-    /// The same, with the URL of the Redis in which it counts.
-    pub(super) fn gateway_counting(
+    /// The gateway with HS256 and a login, on one core.
+    pub(super) fn gateway_with_login(&self) -> anyhow::Result<Proxy> {
+        self.gateway_of(GATEWAY_WITH_LOGIN, Algorithm::HS256, true, 1, "")
+    }
+
+    /// The gateway with HS256 on one core, with or without the direct path, and with the URL of the Redis in which it
+    /// counts.
+    pub(super) fn gateway_counting(&self, direct: bool, store: &str) -> anyhow::Result<Proxy> {
+        self.gateway_of(GATEWAY, Algorithm::HS256, direct, 1, store)
+    }
+
+    fn gateway_of(
         &self,
+        template: &str,
         algorithm: Algorithm,
         direct: bool,
         threads: usize,
@@ -111,7 +135,7 @@ impl<'a> Setup<'a> {
         self.start(&Plan {
             name: format!("gateway-{algorithm:?}-{direct}-{threads}-{counts}"),
             program: workspace::binary("quartet-gateway")?,
-            template: GATEWAY,
+            template,
             values: &[
                 ("JWKS_URL", jwks),
                 ("SECRET", secret),
@@ -168,7 +192,7 @@ impl<'a> Setup<'a> {
 
     fn start(&self, plan: &Plan<'_>) -> anyhow::Result<Proxy> {
         let work = &self.bench.work;
-        let (port, admin) = (port::free()?, port::free()?);
+        let (port, tls_port, admin) = (port::free()?, port::free()?, port::free()?);
         let log = self.bench.log(&plan.name);
         // Only nginx cannot log to its standard output.
         let (access_log, separate) = (work.join("access.log"), plan.template.contains("@LOG@"));
@@ -176,6 +200,7 @@ impl<'a> Setup<'a> {
             ("WORK", work.display().to_string()),
             ("UPSTREAM_PORT", self.upstream.to_string()),
             ("PORT", port.to_string()),
+            ("TLS_PORT", tls_port.to_string()),
             ("ADMIN_PORT", admin.to_string()),
             ("LOG", access_log.display().to_string()),
         ];
@@ -195,9 +220,31 @@ impl<'a> Setup<'a> {
         Ok(Proxy {
             service: self.bench.start(plan.cores, &spec)?,
             port,
+            tls_port: if plan.template.contains("@TLS_PORT@") {
+                tls_port
+            } else {
+                0
+            },
             access_log: if separate { access_log } else { log },
         })
     }
+}
+
+/// A certificate of a day in `certificate.pem`, its key in `key.pem`, and both in `both.pem`.
+fn write_certificate(work: &Path) -> anyhow::Result<()> {
+    let life = Validity::of(Duration::from_hours(24));
+    let identity = Authority::create("bench", life)
+        .and_then(|authority| authority.issue(&CertificateRequest::of(&[tls::HOST])))
+        .context("make a certificate")?;
+    let both = [identity.certificate.as_str(), &identity.key].concat();
+    for (name, text) in [
+        ("certificate.pem", &identity.certificate),
+        ("key.pem", &identity.key),
+        ("both.pem", &both),
+    ] {
+        fs::write(work.join(name), text).with_context(|| format!("write {name}"))?;
+    }
+    Ok(())
 }
 
 impl<'a> Plan<'a> {
@@ -224,7 +271,7 @@ fn fill<'a>(template: &str, values: impl Iterator<Item = &'a (&'a str, String)>)
 
 #[cfg(test)]
 mod tests {
-    use super::{CADDY, GATEWAY, HAPROXY, NGINX, fill};
+    use super::{CADDY, GATEWAY_WITH_LOGIN, HAPROXY, NGINX, fill};
 
     #[test]
     fn every_placeholder_has_a_value() {
@@ -232,6 +279,7 @@ mod tests {
             "WORK",
             "UPSTREAM_PORT",
             "PORT",
+            "TLS_PORT",
             "ADMIN_PORT",
             "LOG",
             "JWKS_URL",
@@ -243,7 +291,7 @@ mod tests {
             "STORE",
         ];
         let values = names.map(|name| (name, "1".to_owned()));
-        for template in [GATEWAY, HAPROXY, NGINX, CADDY] {
+        for template in [GATEWAY_WITH_LOGIN, HAPROXY, NGINX, CADDY] {
             let text = fill(template, values.iter());
             assert!(!text.contains('@'), "{text}");
         }

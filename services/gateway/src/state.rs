@@ -14,7 +14,7 @@ use quartet_common::{
 use quartet_http::health::Readiness;
 use quartet_jobs::Runner;
 use quartet_telemetry::{LogLevel, metrics::Metrics};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub(crate) refusals: Refusals,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) readiness: Readiness,
+    /// Set once the public listeners are open.
+    pub(crate) listening: SetOnce<()>,
     pub(crate) log_level: LogLevel,
     pub(crate) reloads: Reloads,
     /// Wakes the discovery of upstreams after a reload.
@@ -133,6 +135,7 @@ impl State {
             pulse,
             metrics,
             readiness,
+            listening: SetOnce::new(),
             log_level,
             reloads,
             reloaded: Arc::new(Notify::new()),

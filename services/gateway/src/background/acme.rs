@@ -34,7 +34,7 @@ async fn keep(acme: &Acme, state: &State, run: &Run) {
             .certificates
             .set_issued(names, key, issued.not_after());
     };
-    let mut kept = pin!(acme.keep(&install));
+    let mut kept = pin!(acme.keep(&install, &state.listening));
     loop {
         tokio::select! {
             () = &mut kept => return,

@@ -217,6 +217,8 @@ impl Background {
                 sleep(Duration::from_millis(1)).await;
             }
         }
+        // An error would say that it is set.
+        let _ = self.state.listening.set(());
         let addresses = server.listen.iter();
         let addresses: Vec<String> = addresses
             .map(|listen| listen.address().to_string())

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+use quartet_common::clock::Clock;
 use serde_json::Value;
 
 use crate::support::{
@@ -338,6 +340,13 @@ async fn an_order_is_resumed_with_its_key() {
     let gateway = site.gateway("order_timeout_seconds = 1").await;
     until(&gateway, "the order takes too long", |it| {
         it["failures"] == 1
+    })
+    .await;
+    // One that is killed before that keeps its lease for a minute.
+    eventually("the failure is stored, and the lease released", || async {
+        let row: Value = serde_json::from_str(&site.row()).unwrap();
+        let until: DateTime<Utc> = row["lease"]["until"].as_str()?.parse().unwrap();
+        (until <= Clock::system().now()).then_some(())
     })
     .await;
     drop(gateway);

@@ -46,13 +46,13 @@ class Tab {
 }
 
 export class Browser {
-  static async start () {
+  static async start (more = [], environment = {}) {
     const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'quartet-chromium-'))
     const child = spawn(process.env.QUARTET_CHROMIUM ?? '/usr/bin/chromium', [
       '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
       '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-proxy-server',
-      '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank'
-    ], { stdio: 'ignore' })
+      '--remote-debugging-port=0', `--user-data-dir=${profile}`, ...more, 'about:blank'
+    ], { stdio: 'ignore', env: { ...process.env, ...environment } })
     process.once('exit', () => {
       child.kill('SIGKILL')
       // It may still write for a moment.

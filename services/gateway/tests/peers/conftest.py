@@ -124,8 +124,9 @@ def make_certificate(directory):
 class TlsGateway:
     """Listens on localhost: both versions at one port, 1.3 alone at the other one."""
 
-    def __init__(self, ports):
+    def __init__(self, ports, authority):
         self.tls_port, self.modern_port = ports
+        self.authority = authority
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def tls_gateway(upstream, tmp_path_factory):
             processes.append(process)
             wait_for(tls, process)
             ports.append(tls)
-        yield TlsGateway(ports)
+        yield TlsGateway(ports, directory / "ca.pem")
     finally:
         for process in processes:
             process.terminate()

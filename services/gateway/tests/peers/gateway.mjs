@@ -32,9 +32,9 @@ export async function listening (port, child) {
   throw new Error(`nothing listens on port ${port}`)
 }
 
-// `more` is TOML, or a function of the port that returns it: keys of [server] first.
-export async function startGateway (origin, more) {
-  const [listen, admin] = [await freePort(), await freePort()]
+// `more` is TOML, or a function of the port that returns it: keys of [server] first. `listeners`: as in the file.
+export async function startGateway (origin, more, port, listeners) {
+  const [listen, admin] = [port ?? await freePort(), await freePort()]
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'quartet-peers-'))
   const file = path.join(directory, 'gateway.toml')
   fs.writeFileSync(file, `
@@ -45,7 +45,7 @@ log = "off"
 addresses = ["127.0.0.1:${origin}"]
 retries = 0
 [server]
-listen = ["127.0.0.1:${listen}"]
+listen = ${JSON.stringify(listeners ?? [`127.0.0.1:${listen}`])}
 admin_listen = "127.0.0.1:${admin}"
 ${typeof more === 'function' ? more(listen) : more}`)
   const child = spawn(`${process.env.PROGRAMS}/quartet-gateway`, ['serve', '--config', file], {

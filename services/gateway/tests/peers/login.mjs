@@ -4,15 +4,13 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 
-import Provider from 'oidc-provider'
 import { WebSocketServer } from 'ws'
 
 import { Browser, until } from './chromium.mjs'
 import { freePort, startGateway } from './gateway.mjs'
+import { logIn, startProvider } from './provider.mjs'
 
 const SECRET = 'the-secret-of-the-gateway-at-the-provider'
-// Shorter than what the gateway needs: it refreshes before each use.
-const ACCESS_TOKEN_SECONDS = 20
 
 // Says what it has received.
 const origin = createServer((request, response) => {
@@ -43,58 +41,15 @@ upgrade = true
 `)
 const site = `http://localhost:${gateway.port}`
 
-const provider = new Provider(issuer, {
-  clients: [{
-    client_id: 'gateway',
-    client_secret: SECRET,
-    redirect_uris: [`${site}/auth/callback`],
-    post_logout_redirect_uris: [`${site}/auth/logged_out`],
-    backchannel_logout_uri: `http://localhost:${gateway.port}/auth/backchannel`,
-    backchannel_logout_session_required: true,
-    grant_types: ['authorization_code', 'refresh_token'],
-    response_types: ['code']
-  }],
-  claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['preferred_username'] },
-  conformIdTokenClaims: false,
-  cookies: { keys: ['a key of this test alone'] },
-  features: { backchannelLogout: { enabled: true }, rpInitiatedLogout: { enabled: true }, revocation: { enabled: true } },
-  // Its own one asks no address of this machine.
-  fetch: (url, { method, headers, body }) => fetch(url, { method, headers, body }),
-  findAccount: (_, id) => ({
-    accountId: id,
-    claims: () => ({ sub: id, email: `${id}@example.org`, email_verified: true, preferred_username: id })
-  }),
-  issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
-  pkce: { required: () => true },
-  ttl: { AccessToken: ACCESS_TOKEN_SECONDS }
-})
 let refreshes = 0
-provider.on('grant.success', ctx => { refreshes += ctx.oidc.params.grant_type === 'refresh_token' ? 1 : 0 })
 let notified = 0
-provider.on('backchannel.success', () => { notified += 1 })
-provider.on('backchannel.error', (_, error) => { console.error(error) })
-provider.on('server_error', (_, error) => { console.error(error) })
-const listening = provider.listen(Number(new URL(issuer).port), '127.0.0.1')
-await new Promise(resolve => listening.once('listening', resolve))
+await startProvider(createServer(), issuer, SECRET, site, {
+  'grant.success': ctx => { refreshes += ctx.oidc.params.grant_type === 'refresh_token' ? 1 : 0 },
+  'backchannel.success': () => { notified += 1 }
+})
 
 const browser = await Browser.start()
 const own = async () => (await browser.cookies()).filter(cookie => cookie.domain === 'localhost')
-
-// The pages of the provider: login, then consent.
-async function logIn (tab, name) {
-  await tab.until('!!document.querySelector("input[name=login]")')
-  await tab.evaluate(`
-    document.querySelector('input[name=login]').value = ${JSON.stringify(name)}
-    document.querySelector('input[name=password]').value = 'any'
-    document.querySelector('button[type=submit]').click()
-  `)
-  await consent(tab)
-}
-
-async function consent (tab) {
-  await tab.until('document.title === "app" || !!document.querySelector("input[name=prompt][value=consent]")')
-  await tab.evaluate('document.querySelector("input[name=prompt][value=consent]")?.form.querySelector("button").click()')
-}
 
 const shown = async (tab, path) => {
   await tab.until(`location.href === ${JSON.stringify(site + path)} && document.title === 'app'`)

@@ -12,8 +12,8 @@ from conftest import needs
 CHECKS = ["--protocols", "--std", "--fs", "--server-preference", "--vulnerable"]
 # What is worth a look but not wrong: the names of the findings, each with its reason.
 ACCEPTED = {
-    # Tickets of TLS 1.2 that are bound to a lifetime by their keys, which rotate.
-    "BREACH",
+    # All suites are good ones: a client takes the one that it computes fastest, as Mozilla's guidelines want.
+    "cipher_order",
 }
 
 
@@ -24,7 +24,8 @@ def test_testssl(tls_gateway, tmp_path):
     target = f"localhost:{tls_gateway.tls_port}"
     subprocess.run([*command, *CHECKS, target], stdout=subprocess.DEVNULL, check=False, timeout=900)
     findings = json.loads(report.read_text())
-    assert len(findings) > 50, findings
+    # Checks of each kind, and the end of the scan.
+    assert {"TLS1_3", "PFS", "cipher_order", "RC4", "scanTime"} <= {it["id"] for it in findings}, findings
     severe = {"LOW", "MEDIUM", "HIGH", "CRITICAL"}
     wrong = [it for it in findings if it["severity"] in severe and it["id"] not in ACCEPTED]
     assert wrong == []
@@ -39,6 +40,7 @@ def test_testssl(tls_gateway, tmp_path):
 def test_sslyze(tls_gateway, level):
     port = {"intermediate": tls_gateway.tls_port, "modern": tls_gateway.modern_port}[level]
     program = Path(sys.executable).with_name("sslyze")
-    command = [program, "--mozilla_config", level, f"localhost:{port}"]
+    trusted = ["--certinfo_ca_file", tls_gateway.authority]
+    command = [program, "--mozilla_config", level, *trusted, f"localhost:{port}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -170,26 +170,15 @@ impl DirectConnection {
             self.connection.snapshot = Some(snapshot);
             return Served::Declined;
         };
-        let connection = &mut self.connection;
-        let (view, method) = (self.head.view(head), self.head.method());
-        let received = received(method, &view);
-        connection.state.metrics.direct_requests.inc();
-        let mut ctx = Ctx::new(snapshot);
-        let peer = Peer {
-            ip: connection.peer,
-            tls: connection.tls.clone(),
-        };
-        ctx.identify(received, peer, &connection.state);
-        ctx.matched = Some(matched);
-        let mut request = InFlight {
-            keep: !self.head.close() && !connection.state.readiness.is_draining(),
-            connection,
+        let view = self.head.view(head);
+        let received = received(self.head.method(), &view);
+        let mut request = InFlight::new(
+            &mut self.connection,
             stream,
-            head: view,
-            method,
-            body_bytes: self.head.body_bytes(),
-            ctx,
-        };
+            &self.head,
+            (view, received),
+            (snapshot, matched),
+        );
         let ended = match request.respond(received).await {
             AttemptOutcome::Ended(ended) => ended,
             AttemptOutcome::Replaced(answer) => Box::pin(request.answer(*answer)).await,
@@ -324,6 +313,35 @@ fn received<'r>(method: &'r Method, head: &'r RequestView<'r>) -> ReceivedHead<'
 /// Whether the request opens a WebSocket; any other `Upgrade` is rare.
 fn opens(route: &Route, head: ReceivedHead<'_>) -> bool {
     route.upgrade && WebSocket::of(head.method, head.version, head.headers) == WebSocket::Handshake
+}
+
+impl<'r> InFlight<'r> {
+    /// Not async: what is made here would have a second place in the state of each connection.
+    fn new(
+        connection: &'r mut Connection,
+        stream: &'r mut ClientStream,
+        head: &'r RequestHead,
+        (view, received): (RequestView<'r>, ReceivedHead<'_>),
+        (snapshot, matched): (Arc<Snapshot>, MatchedRoute),
+    ) -> Self {
+        connection.state.metrics.direct_requests.inc();
+        let mut ctx = Ctx::new(snapshot);
+        let peer = Peer {
+            ip: connection.peer,
+            tls: connection.tls.clone(),
+        };
+        ctx.identify(received, peer, &connection.state);
+        ctx.matched = Some(matched);
+        Self {
+            keep: !head.close() && !connection.state.readiness.is_draining(),
+            connection,
+            stream,
+            head: view,
+            method: head.method(),
+            body_bytes: head.body_bytes(),
+            ctx,
+        }
+    }
 }
 
 impl InFlight<'_> {

@@ -8,7 +8,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use quartet_common::causes;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::SetOnce,
+    time::{sleep, timeout},
+};
 
 use super::{
     Acme, Installed, Issued, Slot,
@@ -44,33 +47,36 @@ impl Plan {
 }
 
 impl Acme {
-    /// Works until another one takes its place.
-    pub(crate) async fn keep(&self, install: Install<'_>) {
+    /// Works until another one takes its place. Nothing is ordered before `listening`: the authority would ask for
+    /// the proof of a host where nothing answers yet, and allows few such failures.
+    pub(crate) async fn keep(&self, install: Install<'_>, listening: &SetOnce<()>) {
         for slot in &self.slots {
             for outcome in OUTCOMES {
                 self.metrics.ordered(&slot.certificate.name, outcome);
             }
         }
-        let all = self.slots.iter().map(|slot| self.keep_one(slot, install));
+        let all = self.slots.iter();
+        let all = all.map(|slot| self.keep_one(slot, install, listening));
         tokio::select! {
             () = self.retired.cancelled() => {}
             _ = join_all(all) => {}
         }
     }
 
-    async fn keep_one(&self, slot: &Slot, install: Install<'_>) {
-        let mut is_first = true;
+    async fn keep_one(&self, slot: &Slot, install: Install<'_>, listening: &SetOnce<()>) {
         if let Some(installed) = slot.installed() {
             use_for(slot, &installed.issued, install);
         }
+        if let Err(error) = self.find(slot, install).await {
+            self.store_failed(slot, &error);
+        }
+        self.tried.send_modify(|tried| *tried += 1);
+        listening.wait().await;
         loop {
             let pause = match Box::pin(self.attend(slot, install)).await {
                 Ok(pause) => pause,
                 Err(error) => self.store_failed(slot, &error),
             };
-            if std::mem::take(&mut is_first) {
-                self.tried.send_modify(|tried| *tried += 1);
-            }
             tokio::select! {
                 () = sleep(pause.max(LEAST)) => {}
                 () = slot.wake.notified() => {}
@@ -78,16 +84,23 @@ impl Acme {
         }
     }
 
-    /// Installs what the store has, does what is due, and returns how long to wait.
-    async fn attend(&self, slot: &Slot, install: Install<'_>) -> Result<Duration, AcmeError> {
+    /// Installs what the store has, and returns it.
+    async fn find(&self, slot: &Slot, install: Install<'_>) -> Result<Row, AcmeError> {
         let name = &slot.certificate.name;
         let text = self.store.load(&row_name(name)).await?;
         self.note_store(None);
-        let mut row = Row::parse(text.as_deref(), name);
+        let row = Row::parse(text.as_deref(), name);
         self.install_stored(slot, &row, install);
-        let plan = self.plan(slot, &row);
-        slot.note(&row, plan.renew_at);
+        slot.note(&row, self.plan(slot, &row).renew_at);
         self.metrics.set_failures(name, slot.failures());
+        Ok(row)
+    }
+
+    /// Does what is due, and returns how long to wait.
+    async fn attend(&self, slot: &Slot, install: Install<'_>) -> Result<Duration, AcmeError> {
+        let name = &slot.certificate.name;
+        let mut row = self.find(slot, install).await?;
+        let plan = self.plan(slot, &row);
         let now = self.clock.now();
         let due_at = plan.due_at();
         if due_at.is_none_or(|due_at| due_at > now) {
@@ -111,7 +124,10 @@ impl Acme {
         let work = Box::pin(self.work(slot, &held, &mut row, install));
         let done = held.during(work).await;
         let noted = match done {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                slot.note(&row, self.plan(slot, &row).renew_at);
+                Ok(())
+            }
             Err(error) => self.failed(slot, &held, row, &error).await,
         };
         held.release().await;

@@ -111,9 +111,11 @@ key_path = "{directory}/localhost.key"
 def make_certificate(directory):
     """For localhost, by an authority of its own."""
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    (directory / "names").write_text("subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n")
+    extensions = ["subjectAltName=DNS:localhost", "extendedKeyUsage=serverAuth", "authorityKeyIdentifier=keyid"]
+    (directory / "names").write_text("\n".join(extensions))
+    usage = ["-addext", "keyUsage=critical,keyCertSign"]
     for command in [
-        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test", "-days", "2"],
+        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test", "-days", "2", *usage],
         ["req", *key, "-keyout", "localhost.key", "-out", "request", "-subj", "/CN=localhost"],
         ["x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
         + ["-days", "90", "-extfile", "names", "-out", "localhost.pem"],

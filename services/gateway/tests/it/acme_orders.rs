@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use quartet_common::clock::Clock;
 use serde_json::Value;
 
@@ -340,6 +341,13 @@ async fn an_order_is_resumed_with_its_key() {
     let gateway = site.gateway("order_timeout_seconds = 1").await;
     until(&gateway, "the order takes too long", |it| {
         it["failures"] == 1
+    })
+    .await;
+    // Otherwise the next process would wait for its end.
+    eventually("the lease is given back", || async {
+        let file: Value = serde_json::from_str(&site.row()).unwrap();
+        let until: DateTime<Utc> = file["lease"]["until"].as_str().unwrap().parse().unwrap();
+        (until <= Clock::system().now()).then_some(())
     })
     .await;
     drop(gateway);

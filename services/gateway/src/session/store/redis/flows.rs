@@ -44,23 +44,27 @@ impl RedisStore {
         Ok(!matches!(count, Value::Int(count) if count > most))
     }
 
-    /// Adds a flow to a list, the oldest of which ends if they are too many. Whether that was so.
+    /// Adds a flow to a list, the oldest of which ends if they are too many. Whether that was so, by the length
+    /// that this flow has made: of several at once, another one may have ended the oldest by then.
     async fn enlist(&self, list: &str, flow: &str, most: usize) -> Result<bool, StoreAway> {
-        self.ask(list, "LPUSH", |command| command.arg(flow)).await?;
+        let length = self.ask(list, "LPUSH", |command| command.arg(flow)).await?;
+        let length = usize::from_redis_value(length).map_err(|_| StoreAway)?;
         self.ask(list, "EXPIRE", |command| command.arg(FLOW_SECONDS))
             .await?;
+        if length <= most {
+            return Ok(false);
+        }
         let surplus = self
             .ask(list, "LRANGE", |command| command.arg(most).arg(-1))
             .await?;
-        let surplus = Vec::<String>::from_redis_value(surplus).unwrap_or_default();
-        for other in &surplus {
-            let place = self.place("f", other);
+        for other in Vec::<String>::from_redis_value(surplus).unwrap_or_default() {
+            let place = self.place("f", &other);
             self.ask(&place, "DEL", |command| command).await?;
         }
         let last = most.saturating_sub(1);
         self.ask(list, "LTRIM", |command| command.arg(0).arg(last))
             .await?;
-        Ok(!surplus.is_empty())
+        Ok(true)
     }
 
     /// One request gets the flow; what others find is used.

@@ -439,6 +439,8 @@ async fn a_flood_of_one_client_ends_no_login_of_another() {
         let callback = victim.to_callback("/app/x").await;
         flood("192.0.2.1").await;
         flood("2001:db8::1").await;
+        let flows = redis.command(&["KEYS", "quartet:login:main:f:*"]);
+        assert_eq!(flows.lines().count(), 1 + 16 + 16, "of all that began");
         // Neither one that began before, nor one that begins now.
         assert_eq!(victim.open(&callback).await.headers()["location"], "/app/x");
         let late = Visitor::new(gateway);

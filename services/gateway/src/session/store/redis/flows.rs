@@ -20,13 +20,15 @@ impl RedisStore {
         max_flows: usize,
     ) -> Result<(), StoreError> {
         let hex = state.hex();
+        let place = self.place("f", &hex);
+        // Before it is in a list: who ends it there must find it.
+        self.write(&place, &flow, FLOW_SECONDS).await?;
         let list = self.place("c", &client.key().hex());
         let took_place = self.enlist(&list, &hex, max_per_client(max_flows)).await?;
         if !took_place && !self.has_room(&flow, max_flows).await? {
+            self.ask(&place, "DEL", |command| command).await?;
             return Err(StoreError::ManyFlows);
         }
-        let place = self.place("f", &hex);
-        self.write(&place, &flow, FLOW_SECONDS).await?;
         let list = self.place("b", &flow.browser);
         self.enlist(&list, &hex, MAX_PER_BROWSER).await?;
         Ok(())
@@ -44,8 +46,8 @@ impl RedisStore {
         Ok(!matches!(count, Value::Int(count) if count > most))
     }
 
-    /// Adds a flow to a list, the oldest of which ends if they are too many. Whether that was so, by the length
-    /// that this flow has made: of several at once, another one may have ended the oldest by then.
+    /// Adds a flow to a list, whose oldest one ends if they are too many. Whether that was so. Of several that
+    /// begin at once, each one that is too many ends another one, so that none is left outside of the list.
     async fn enlist(&self, list: &str, flow: &str, most: usize) -> Result<bool, StoreAway> {
         let length = self.ask(list, "LPUSH", |command| command.arg(flow)).await?;
         let length = usize::from_redis_value(length).map_err(|_| StoreAway)?;
@@ -54,16 +56,11 @@ impl RedisStore {
         if length <= most {
             return Ok(false);
         }
-        let surplus = self
-            .ask(list, "LRANGE", |command| command.arg(most).arg(-1))
-            .await?;
-        for other in Vec::<String>::from_redis_value(surplus).unwrap_or_default() {
-            let place = self.place("f", &other);
+        let oldest = self.ask(list, "RPOP", |command| command).await?;
+        if let Ok(oldest) = String::from_redis_value(oldest) {
+            let place = self.place("f", &oldest);
             self.ask(&place, "DEL", |command| command).await?;
         }
-        let last = most.saturating_sub(1);
-        self.ask(list, "LTRIM", |command| command.arg(0).arg(last))
-            .await?;
         Ok(true)
     }
 

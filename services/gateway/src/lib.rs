@@ -26,6 +26,7 @@ mod refusals;
 mod reloads;
 mod reply;
 mod request;
+mod response_body;
 mod revocations;
 mod routing;
 mod session;
@@ -162,13 +163,14 @@ pub fn acme_status(sources: &Sources) -> anyhow::Result<String> {
     top::acme_status(sources)
 }
 
-/// Renews a certificate by ACME of the running gateway of this configuration.
+/// Renews a certificate by ACME of the running gateway of this configuration; if asked for, with another account
+/// at the authority.
 ///
 /// # Errors
 /// When it does not answer, or has no certificate of this name.
-pub fn renew_certificate(sources: &Sources, name: &str) -> anyhow::Result<()> {
+pub fn renew_certificate(sources: &Sources, name: &str, new_account: bool) -> anyhow::Result<()> {
     choose_tls_provider()?;
-    top::renew_certificate(sources, name)
+    top::renew_certificate(sources, name, new_account)
 }
 
 /// Several libraries bring a provider each; the process must choose one.

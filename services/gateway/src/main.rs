@@ -86,6 +86,9 @@ enum AcmeCommand {
     Renew {
         /// Of its table `[acme.certificates.NAME]`.
         name: String,
+        /// With another account at the authority, in place of one whose key is lost or cannot be decrypted.
+        #[arg(long)]
+        new_account: bool,
     },
 }
 
@@ -159,8 +162,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Command::Top(top) => quartet_gateway::top(&sources, &top.into()),
         Command::Acme(AcmeCommand::Status) => print(quartet_gateway::acme_status(&sources)?),
-        Command::Acme(AcmeCommand::Renew { name }) => {
-            quartet_gateway::renew_certificate(&sources, &name)
+        Command::Acme(AcmeCommand::Renew { name, new_account }) => {
+            quartet_gateway::renew_certificate(&sources, &name, new_account)
         }
         Command::Openapi { version, documents } => print(quartet_common::openapi::in_version(
             &merge(&documents)?,

@@ -7,6 +7,8 @@ use http::{StatusCode, header};
 use quartet_auth::signature::Signer;
 use url::Url;
 
+use crate::response_body::{BodyError, read_body};
+
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SignedError {
@@ -14,8 +16,8 @@ pub(crate) enum SignedError {
     Http(#[from] reqwest::Error),
     #[error("core responds with {0}")]
     Status(StatusCode),
-    #[error("the response is longer than {0} bytes")]
-    TooLong(usize),
+    #[error("the response of core cannot be read")]
+    Body(#[from] BodyError),
     #[error("the response is not valid")]
     Invalid(#[from] serde_json::Error),
 }
@@ -70,17 +72,10 @@ impl SignedClient {
             .headers(self.signer.sign(id, now, body.as_bytes()))
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
-        let mut response = request.send().await?;
+        let response = request.send().await?;
         if response.status() != StatusCode::OK {
             return Err(SignedError::Status(response.status()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > self.max_bytes {
-                return Err(SignedError::TooLong(self.max_bytes));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+        Ok(read_body(response, self.max_bytes).await?)
     }
 }

@@ -8,9 +8,19 @@ use axum::{
     http::StatusCode,
 };
 use quartet_common::problem::{Problem, kinds};
+use quartet_http::extract::Query;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::state::State;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RenewQuery {
+    /// In place of the stored one.
+    #[serde(default)]
+    new_account: bool,
+}
 
 pub(super) async fn list_certificates(Extract(state): Extract<Arc<State>>) -> Json<Value> {
     let statuses = state.snapshot().acme.as_ref().map(|acme| acme.statuses());
@@ -24,12 +34,15 @@ pub(super) async fn list_certificates(Extract(state): Extract<Arc<State>>) -> Js
 pub(super) async fn renew_certificate(
     Extract(state): Extract<Arc<State>>,
     Path(name): Path<String>,
+    Query(query): Query<RenewQuery>,
 ) -> Result<StatusCode, Problem> {
     let snapshot = state.snapshot();
-    let is_known = snapshot.acme.as_ref().is_some_and(|acme| acme.renew(&name));
+    let acme = snapshot.acme.as_ref();
+    let is_known = acme.is_some_and(|acme| acme.renew(&name, query.new_account));
     if !is_known {
         return Err(Problem::new(&kinds::NOT_FOUND));
     }
-    tracing::info!(target: "quartet", certificate = name, "an operator renews a certificate");
+    tracing::info!(target: "quartet", certificate = name, new_account = query.new_account,
+        "an operator renews a certificate");
     Ok(StatusCode::ACCEPTED)
 }

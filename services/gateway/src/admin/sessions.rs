@@ -13,11 +13,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    session::{Login, LoginFailure, Session, SessionFilter},
+    session::{EndedSessions, Login, LoginFailure, Session, SessionFilter},
     state::State,
 };
 
 const MAX_LIMIT: usize = 100;
+const INVALID_CURSOR: &str = "invalid_cursor";
+const CURSOR_RULE: &str = "must be `next` of an answer for this login";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +49,9 @@ pub(super) struct RevokeRequest {
     user: Option<String>,
     #[serde(default)]
     all: bool,
+    /// `next` of the answer before.
+    #[serde(default)]
+    after: Option<String>,
 }
 
 fn max_limit() -> usize {
@@ -63,6 +68,13 @@ pub(super) async fn list_sessions(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Value>, Problem> {
     let login = find(&state, &query.login)?;
+    if query.after.as_ref().is_some_and(|it| !login.is_cursor(it)) {
+        return Err(Problem::invalid_parameter(
+            "after",
+            INVALID_CURSOR,
+            CURSOR_RULE,
+        ));
+    }
     let limit = query.limit.clamp(1, MAX_LIMIT);
     let listed = login.list(query.after.as_deref(), limit).await;
     let page = listed.map_err(|away| LoginFailure::from(away).into_problem())?;
@@ -96,6 +108,8 @@ pub(super) async fn end_session(
     }
 }
 
+/// Ends as many sessions as one request may; with `complete` false, the next one goes on at `next`.
+///
 /// # Errors
 /// 422 without exactly one of `user` and `all`, 503 when the store does not answer.
 pub(super) async fn revoke(
@@ -112,9 +126,17 @@ pub(super) async fn revoke(
             rule,
         )]));
     }
-    let ended = login.end_matching(SessionFilter { user }).await;
-    let ended = ended.map_err(|away| LoginFailure::from(away).into_problem())?;
-    Ok(Json(json!({ "ended": ended })))
+    let after = request.after.as_deref();
+    if after.is_some_and(|after| !login.is_cursor(after)) {
+        let error = FieldError::body("/after", INVALID_CURSOR, CURSOR_RULE);
+        return Err(Problem::invalid(vec![error]));
+    }
+    let ended = login.end_matching(SessionFilter { user }, after).await;
+    let EndedSessions { count, next } =
+        ended.map_err(|away| LoginFailure::from(away).into_problem())?;
+    Ok(Json(
+        json!({ "ended": count, "complete": next.is_none(), "next": next }),
+    ))
 }
 
 fn find(state: &State, name: &str) -> Result<Arc<Login>, Problem> {

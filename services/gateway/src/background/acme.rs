@@ -7,7 +7,10 @@ use tokio::time::sleep;
 
 use crate::{
     state::State,
-    tls::acme::{Acme, Issued},
+    tls::{
+        IssuedCertificate,
+        acme::{Acme, Issued},
+    },
 };
 
 /// How often a configuration without such certificates is looked at again.
@@ -28,11 +31,15 @@ pub(super) async fn keep_certificates(state: Arc<State>, run: Run) -> anyhow::Re
 
 /// Until a reload puts another one in its place.
 async fn keep(acme: &Acme, state: &State, run: &Run) {
-    let install = |names: &[String], issued: &Issued| {
-        let key = Arc::clone(&issued.key);
-        state
-            .certificates
-            .set_issued(names, key, issued.not_after());
+    let install = |table: &Arc<str>, names: Vec<String>, issued: &Issued| {
+        state.certificates.set_issued(IssuedCertificate {
+            table: Arc::clone(table),
+            names,
+            key: Arc::clone(&issued.key),
+            subject: issued.subject.clone(),
+            not_before: issued.not_before(),
+            not_after: issued.not_after(),
+        });
     };
     let mut kept = pin!(acme.keep(&install, &state.listening));
     loop {

@@ -1,7 +1,7 @@
 //! Looks every second whether files of certificates have changed, and says what is in force.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -74,34 +74,43 @@ fn report(files: &CertificateFiles, check: FileCheck, state: &State) {
 /// Sets the metrics of all certificates; those of certificates that are gone are removed.
 fn export(state: &State, before: BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
     let metrics = &state.metrics.tls;
-    let mut now = BTreeSet::new();
-    for files in state.snapshot().certificates.iter() {
-        let loaded = files.loaded();
-        let known = CertificateState {
-            not_before: Some(loaded.not_before),
-            not_after: loaded.not_after,
-            is_refused: files.problem().is_some(),
-        };
-        metrics.set_certificate(&files.settings.name, known);
-        now.insert(Arc::clone(&files.settings.name));
+    let now = in_force(state);
+    for (name, known) in &now {
+        metrics.set_certificate(name, *known);
     }
-    for issued in state.certificates.issued() {
-        let Some(name) = issued.names.first() else {
-            continue;
-        };
-        let known = CertificateState {
-            not_before: issued.not_before(),
-            not_after: issued.not_after,
-            is_refused: false,
-        };
-        let name: Arc<str> = name.as_str().into();
-        metrics.set_certificate(&name, known);
-        now.insert(name);
-    }
+    let now: BTreeSet<_> = now.into_keys().collect();
     for gone in before.difference(&now) {
         metrics.forget_certificate(gone);
     }
     now
+}
+
+/// By the names of their tables, which are unique; those of `[acme.certificates]` have `acme.` in front. After
+/// a reload, a table may have several in force, for different hosts: the one that ends first counts.
+fn in_force(state: &State) -> BTreeMap<Arc<str>, CertificateState> {
+    let mut all = BTreeMap::new();
+    for files in state.snapshot().certificates.iter() {
+        let loaded = files.loaded();
+        let known = CertificateState {
+            not_before: loaded.not_before,
+            not_after: loaded.not_after,
+            is_refused: files.problem().is_some(),
+        };
+        all.insert(Arc::clone(&files.settings.name), known);
+    }
+    for issued in state.certificates.issued() {
+        let known = CertificateState {
+            not_before: issued.not_before,
+            not_after: issued.not_after,
+            is_refused: false,
+        };
+        let name: Arc<str> = format!("acme.{}", issued.table).into();
+        let first = all.entry(name).or_insert(known);
+        if known.not_after < first.not_after {
+            *first = known;
+        }
+    }
+    all
 }
 
 fn remind(all: &[Arc<CertificateFiles>], now: DateTime<Utc>) {

@@ -46,8 +46,7 @@ impl Drop for ActiveHandshake {
 /// Of a certificate, as of now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CertificateState {
-    /// `None`: not known.
-    pub(crate) not_before: Option<DateTime<Utc>>,
+    pub(crate) not_before: DateTime<Utc>,
     pub(crate) not_after: DateTime<Utc>,
     /// What is in its files is not in force.
     pub(crate) is_refused: bool,
@@ -144,9 +143,7 @@ impl TlsMetrics {
         let set = |family: &Family<CertificateLabel, Gauge>, value: i64| {
             family.get_or_create_owned(&label).set(value);
         };
-        if let Some(not_before) = state.not_before {
-            set(&self.not_before, not_before.timestamp());
-        }
+        set(&self.not_before, state.not_before.timestamp());
         set(&self.not_after, state.not_after.timestamp());
         set(&self.refused, i64::from(state.is_refused));
     }

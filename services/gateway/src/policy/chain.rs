@@ -21,7 +21,8 @@
 //! 11. `edits`: the route's changes to headers of request and response
 //! 12. `split` or `lookup`: the upstream, of a route with several
 //! 13. `mirror`: does another upstream get a copy
-//! 14. `validation`: is the request as the OpenAPI document of the upstream says
+//! 14. `validation`: is the request as the OpenAPI document of the upstream says. What comes now serves the
+//!     request, so the session of its person counts as used
 //! 15. `redirect`, `respond`, `site` or `verify`, of a route that has no upstream
 //! 16. `invalidation`: what an unsafe request makes invalid, and `cache`: a stored response. It is
 //!     the upstream's, so that what the steps before add to a response is of this request.
@@ -123,6 +124,8 @@ pub(super) enum Step {
     /// Sends browsers without a session to their login.
     Challenge,
     LoginCookies(LoginCookies),
+    /// Lets the idle time of the session begin again.
+    SessionUse,
     ExternalAuth(ExternalAuth),
     SecurityHeaders(Arc<SecurityHeaders>),
     HeaderEdits(HeaderEdits),
@@ -192,6 +195,7 @@ impl Chain {
         steps.extend(destination(route, mirror, &parts));
         let validation = Validation::new(route, parts.validation);
         steps.extend(validation.map(Step::Validation));
+        steps.extend(needs_login.then_some(Step::SessionUse));
         if let Some(location) = &route.redirect {
             steps.push(Step::Redirect(Redirect::new(
                 location.clone(),
@@ -282,6 +286,7 @@ impl Chain {
                 | Step::Refusal
                 | Step::Challenge
                 | Step::LoginCookies(_)
+                | Step::SessionUse
                 | Step::Lookup(_)
                 | Step::Mirroring(_)
                 | Step::Validation(_)
@@ -328,6 +333,10 @@ impl Step {
             Self::Challenge => login::challenge(facts, context),
             Self::LoginCookies(policy) => {
                 policy.on_request(facts, context);
+                Verdict::Now(Flow::Continue)
+            }
+            Self::SessionUse => {
+                login::note_use(context);
                 Verdict::Now(Flow::Continue)
             }
             Self::ExternalAuth(policy) => policy.on_request(facts, context),

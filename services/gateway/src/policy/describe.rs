@@ -22,7 +22,7 @@ impl Chain {
     pub(crate) fn describe(&self, route: &Route, config: &Config) -> Vec<PolicyDescription> {
         let steps = self.steps().iter();
         steps
-            .filter(|step| !matches!(step, Step::Refusal | Step::Challenge))
+            .filter(|step| !matches!(step, Step::Refusal | Step::Challenge | Step::SessionUse))
             .map(|step| PolicyDescription {
                 name: name(step),
                 settings: settings(step, route, config),
@@ -65,6 +65,7 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         | Step::Refusal
         | Step::Challenge
         | Step::LoginCookies(_)
+        | Step::SessionUse
         | Step::Maintenance(_)
         | Step::Fault(_)
         | Step::SecurityHeaders(_)

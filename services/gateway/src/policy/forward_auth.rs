@@ -4,6 +4,7 @@
 //! | the service answers | what happens |
 //! |---|---|
 //! | 2xx | the request is forwarded, with the headers of the answer that are listed |
+//! | 401, and a browser opens a page, and there is a `login_url` | the client is sent there |
 //! | 401, 403, 301, 302, 303, 307, 308 | the client gets that, with its body if it is not too long |
 //! | anything else, nothing in time, not at all | 503: what is not allowed is refused |
 //!
@@ -28,8 +29,10 @@ use super::{
 use crate::{
     error,
     reply::{GatewayResponse, Reply},
-    request::{LeftCookies, RequestFacts},
+    request::{Headers, LeftCookies, RequestFacts},
+    response_body::{BodyError, read_body},
     routing::ForwardAuth,
+    session::{Visit, visit},
 };
 
 static METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -150,16 +153,38 @@ impl ExternalAuth {
             return Err(NoDecision::Status(status));
         }
         let headers = std::mem::take(answer.headers_mut());
-        let body = read(answer, self.settings.max_body_bytes).await?;
+        if status == StatusCode::UNAUTHORIZED
+            && let Some(location) = self.login_page(facts)
+        {
+            return Ok(Decision::Refuse(to_login(location, &headers)));
+        }
+        let body = match read_body(answer, self.settings.max_body_bytes).await {
+            Ok(body) => Some(body.into()),
+            Err(BodyError::TooLong(_)) => None,
+            Err(BodyError::Broken(error)) => return Err(error.into()),
+        };
         Ok(Decision::Refuse(refusal(status, &headers, body)))
+    }
+
+    /// Where people log in, who can then come back to the page that they have opened. Programs could do
+    /// nothing with it.
+    fn login_page(&self, facts: &RequestFacts<'_>) -> Option<HeaderValue> {
+        let url = self.settings.login_url.as_ref()?;
+        if visit(facts) != Visit::Page {
+            return None;
+        }
+        let reported = facts.reported_host.map(str::as_bytes);
+        let page = url_of(facts, reported.or(facts.host)?);
+        let page: String = url::form_urlencoded::byte_serialize(&page).collect();
+        HeaderValue::try_from(url.replace("{url}", &page)).ok()
     }
 
     /// The headers that the service gets.
     fn question(&self, facts: &RequestFacts<'_>) -> HeaderMap {
         let mut question = facts.headers.only(&self.settings.request_headers);
         if let Some(own) = &self.login_cookies {
-            let sent = question.get_all(header::COOKIE).iter();
-            match own.left(sent.map(HeaderValue::as_bytes)) {
+            let sent: &dyn Headers = &question;
+            match own.left(sent.all(header::COOKIE)) {
                 LeftCookies::All => {}
                 LeftCookies::Some(value) => drop(question.insert(header::COOKIE, value)),
                 LeftCookies::None => drop(question.remove(header::COOKIE)),
@@ -191,12 +216,7 @@ impl ExternalAuth {
         put(&ORIGINAL_METHOD, method);
         put(&URI, facts.asked);
         if let Some(host) = host {
-            let scheme: &[u8] = if facts.is_secure {
-                b"https://"
-            } else {
-                b"http://"
-            };
-            put(&ORIGINAL_URL, &[scheme, &host, facts.asked].concat());
+            put(&ORIGINAL_URL, &url_of(facts, &host));
         }
         question
     }
@@ -217,6 +237,28 @@ impl ExternalAuth {
             context.client_headers.extend(values);
         }
     }
+}
+
+/// The URL that the client has asked for.
+fn url_of(facts: &RequestFacts<'_>, host: &[u8]) -> Vec<u8> {
+    let scheme: &[u8] = if facts.is_secure {
+        b"https://"
+    } else {
+        b"http://"
+    };
+    [scheme, host, facts.asked].concat()
+}
+
+/// With the cookies of the service, by which it recognizes the browser after the login.
+fn to_login(location: HeaderValue, headers: &HeaderMap) -> Reply {
+    let mut reply = Reply::no_content()
+        .status(StatusCode::FOUND)
+        .header(header::LOCATION, location)
+        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let cookies = headers.get_all(header::SET_COOKIE).iter();
+    let cookies = cookies.map(|value| (header::SET_COOKIE, value.clone()));
+    reply.headers.extend(cookies);
+    reply
 }
 
 /// The response to the client. It is about this request alone.
@@ -248,16 +290,4 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: Option<Bytes>) -> Repl
         reply = reply.header(header::CACHE_CONTROL, no_store);
     }
     reply
-}
-
-/// `None`: it is longer than `most`.
-async fn read(mut answer: reqwest::Response, most: usize) -> reqwest::Result<Option<Bytes>> {
-    let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await? {
-        if body.len() + part.len() > most {
-            return Ok(None);
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(Some(body.into()))
 }

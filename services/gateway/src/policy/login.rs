@@ -1,7 +1,8 @@
 //! Requires people to be logged in, and says to the upstream who they are.
 //!
-//! Two steps: [`LoginGuard`] looks the session up before the limits count, so that they count by its user.
-//! Only after them does [`challenge`] send a browser to the provider: otherwise flows would be free.
+//! Three steps: [`LoginGuard`] looks the session up before the limits count, so that they count by its user.
+//! Only after them does [`challenge`] send a browser to the provider: otherwise flows would be free. Once no
+//! step can refuse the request, [`note_use`] lets the idle time of the session begin again.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use super::{
     access_end::AccessSpan,
     context::{Edit, Flow, PolicyContext, Verdict},
-    login_context::LoginContext,
+    login_context::{LoginContext, SessionOfRequest},
 };
 use crate::{
     error,
@@ -105,7 +106,6 @@ fn accept(
         context.login = Some(LoginContext::Refused);
         return;
     }
-    session.see(login.now());
     let config = &login.config;
     context.caller = Some(Arc::clone(&session.claims));
     let mut set = |name: Option<&HeaderName>, value: Option<&HeaderValue>| {
@@ -123,7 +123,11 @@ fn accept(
         name => set(name.as_ref(), session.token.as_ref()),
     }
     let token = session.token.clone().filter(|_| config.verify_access_token);
-    context.login = Some(LoginContext::Session(token));
+    context.login = Some(LoginContext::Session(SessionOfRequest {
+        login: Arc::clone(login),
+        session: Arc::clone(session),
+        token,
+    }));
     if facts.websocket == WebSocket::Handshake {
         let span =
             AccessSpan::of_session(session.record.ends_at, login.open_sessions(), &session.key);
@@ -152,6 +156,13 @@ pub(super) fn challenge<'f>(facts: &RequestFacts<'f>, context: &PolicyContext) -
     }))
 }
 
+/// The request is let through.
+pub(super) fn note_use(context: &PolicyContext) {
+    if let Some(LoginContext::Session(used)) = &context.login {
+        used.login.note_use(&used.session);
+    }
+}
+
 /// The cookies of all logins, which are no business of any upstream. By the names of those of sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct LoginCookies(Arc<[Box<str>]>);
@@ -165,7 +176,7 @@ impl LoginCookies {
     }
 
     /// What is left of the cookies of a request.
-    pub(super) fn left<'v>(&self, values: impl Iterator<Item = &'v [u8]>) -> LeftCookies {
+    pub(super) fn left<'v>(&self, values: impl Iterator<Item = &'v [u8]> + Clone) -> LeftCookies {
         let is_own = |name: &[u8]| self.0.iter().any(|own| is_of_login(own, name));
         without_cookies(values, is_own)
     }

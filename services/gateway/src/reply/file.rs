@@ -3,14 +3,31 @@
 //! What the kernel has in memory is read at once; only what has to come from a disk is waited for on
 //! another thread.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use rustix::io::Errno;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 /// One read.
 const PART_BYTES: usize = 256 * 1024;
+/// Reads that wait for a disk at once, of all bodies. Others wait for their turn.
+const MAX_READS: usize = 64;
+/// How long a body waits for its next part. A file system that hangs does not keep the file among those that may
+/// be open; the thread that waits for it is one of the reads until it answers.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+static READS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_READS)));
 
 /// A part of a file, from its first byte that is still to be sent.
 #[derive(Debug)]
@@ -50,7 +67,7 @@ impl FileBody {
     /// What follows. `None`: nothing.
     ///
     /// # Errors
-    /// When it cannot be read, or the file has become shorter.
+    /// When it cannot be read in time, or the file has become shorter.
     pub(crate) async fn part(&mut self) -> io::Result<Option<Bytes>> {
         if self.is_sent() {
             return Ok(None);
@@ -67,12 +84,8 @@ impl FileBody {
                 read.is_err_and(|error| error != Errno::AGAIN && error != Errno::INTR);
         }
         if count == 0 {
-            let file = Arc::clone(&self.file);
-            let waited = tokio::task::spawn_blocking(move || {
-                let count = file.read_at(&mut buffer, start)?;
-                io::Result::Ok((buffer, count))
-            });
-            (buffer, count) = waited.await.map_err(io::Error::other)??;
+            let waited = timeout(READ_TIMEOUT, wait(Arc::clone(&self.file), buffer, start));
+            (buffer, count) = waited.await.map_err(io::Error::from)??;
         }
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -93,6 +106,18 @@ impl FileBody {
     }
 }
 
+/// What a disk has, once it is the turn of this read.
+async fn wait(file: Arc<File>, mut buffer: BytesMut, start: u64) -> io::Result<(BytesMut, usize)> {
+    let permit = Arc::clone(&READS).acquire_owned().await;
+    let permit = permit.map_err(io::Error::other)?;
+    let read = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let count = file.read_at(&mut buffer, start)?;
+        io::Result::Ok((buffer, count))
+    });
+    read.await.map_err(io::Error::other)?
+}
+
 /// As much as is in memory. With `AGAIN`, nothing is.
 #[cfg(target_os = "linux")]
 fn read_now(file: &File, buffer: &mut [u8], start: u64) -> rustix::io::Result<usize> {
@@ -105,4 +130,30 @@ fn read_now(file: &File, buffer: &mut [u8], start: u64) -> rustix::io::Result<us
 #[cfg(not(target_os = "linux"))]
 fn read_now(_file: &File, _buffer: &mut [u8], _start: u64) -> rustix::io::Result<usize> {
     Err(Errno::NOTSUP)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// As many reads as may wait hang, so that the one of the body does not come to its end either.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_does_not_wait_for_a_file_system_that_hangs() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"content").unwrap();
+        let files = Arc::new(Semaphore::new(1));
+        let open = Arc::clone(&files).try_acquire_owned().unwrap();
+        let mut body = FileBody::new(file, 0..7, open);
+        body.always_waits = true;
+        let all = u32::try_from(MAX_READS).unwrap();
+        let hanging = Arc::clone(&READS).acquire_many_owned(all).await.unwrap();
+        let slow = timeout(2 * READ_TIMEOUT, body.part()).await.unwrap();
+        assert_eq!(slow.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(body);
+        assert_eq!(files.available_permits(), 1);
+        drop(hanging);
+        assert_eq!(READS.available_permits(), MAX_READS);
+    }
 }

@@ -29,15 +29,23 @@ pub(crate) enum LeftCookies {
 
 /// A value that is none of a header is not forwarded in part.
 pub(crate) fn without_cookies<'v>(
-    values: impl Iterator<Item = &'v [u8]>,
+    values: impl Iterator<Item = &'v [u8]> + Clone,
     mut is_removed: impl FnMut(&[u8]) -> bool,
 ) -> LeftCookies {
-    let (mut left, mut is_changed) = (Vec::new(), false);
-    for (name, value) in values.flat_map(cookie_pairs) {
-        if is_removed(name) {
-            is_changed = true;
-            continue;
-        }
+    let mut is_removed = |pair: &(&[u8], &[u8])| is_removed(pair.0);
+    // Most requests have none of these, and are not to pay for a copy.
+    if !values
+        .clone()
+        .flat_map(cookie_pairs)
+        .any(|pair| is_removed(&pair))
+    {
+        return LeftCookies::All;
+    }
+    let mut left = Vec::new();
+    let kept = values
+        .flat_map(cookie_pairs)
+        .filter(|pair| !is_removed(pair));
+    for (name, value) in kept {
         if !left.is_empty() {
             left.extend_from_slice(b"; ");
         }
@@ -46,9 +54,6 @@ pub(crate) fn without_cookies<'v>(
             left.push(b'=');
             left.extend_from_slice(value);
         }
-    }
-    if !is_changed {
-        return LeftCookies::All;
     }
     let left = HeaderValue::try_from(left).ok();
     left.filter(|left| !left.is_empty())

@@ -48,7 +48,7 @@ pub(crate) fn is_text(value: &[u8]) -> bool {
 
 impl dyn Headers + '_ {
     /// All values of a header.
-    pub(crate) fn all(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn all(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> + Clone {
         (0..).map_while(move |index| self.nth(&name, index))
     }
 
@@ -57,6 +57,19 @@ impl dyn Headers + '_ {
         self.all(name)
             .flat_map(|value| value.split(|&byte| byte == b','))
             .any(|item| item.trim_ascii().eq_ignore_ascii_case(element.as_bytes()))
+    }
+
+    /// Whether `Accept` names HTML, as browsers do for pages: scripts and other programs accept anything.
+    pub(crate) fn accept_html(&self) -> bool {
+        let mut kinds = self
+            .all(header::ACCEPT)
+            .flat_map(|value| value.split(|&byte| byte == b','));
+        kinds.any(|kind| {
+            let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+            let kind = kind.trim_ascii();
+            kind.eq_ignore_ascii_case(b"text/html")
+                || kind.eq_ignore_ascii_case(b"application/xhtml+xml")
+        })
     }
 
     /// These headers alone.

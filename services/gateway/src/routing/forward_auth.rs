@@ -9,6 +9,8 @@ use http::HeaderName;
 pub(crate) struct ForwardAuth {
     /// An absolute http or https URL.
     pub(crate) url: String,
+    /// Where browsers go that open a page and are answered 401; `{url}` stands for the page.
+    pub(crate) login_url: Option<String>,
     /// For the whole exchange.
     pub(crate) timeout: Duration,
     /// Of the request, which the service gets.

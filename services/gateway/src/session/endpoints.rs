@@ -151,7 +151,7 @@ impl Login {
         }
         Ok(
             match self
-                .begin(headers, target.clone(), switches.then_some("login"))
+                .begin(&request.facts, target.clone(), switches.then_some("login"))
                 .await
             {
                 Ok(begun) => reply(begun),
@@ -262,7 +262,7 @@ impl Login {
                 None => error::login_required().into(),
             };
         }
-        match self.begin(facts.headers, target.clone(), None).await {
+        match self.begin(facts, target.clone(), None).await {
             Ok(begun) => reply(begun),
             Err(failure) => self.failed(failure, &target, facts.headers).await,
         }

@@ -49,6 +49,12 @@ impl SessionKey {
     pub(crate) fn shown(&self) -> String {
         hex::encode(&self.0[..SHOWN_BYTES])
     }
+
+    /// Whether [`shown`](Self::shown) could have written it.
+    pub(super) fn is_shown(text: &str) -> bool {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        text.len() == 2 * SHOWN_BYTES && text.bytes().all(is_digit)
+    }
 }
 
 impl fmt::Debug for SessionKey {

@@ -11,7 +11,7 @@ use url::Url;
 use super::{
     cookie::{self, Cookies},
     failure::LoginFailure,
-    flow::{FLOW_SECONDS, Flow},
+    flow::{FLOW_SECONDS, Flow, FlowClient},
     ids::{SessionKey, challenge, random_name},
     live::Session,
     pages,
@@ -27,7 +27,7 @@ use crate::{
     },
     metrics::GatewayMetrics,
     reply::{GatewayResponse, Reply},
-    request::Headers,
+    request::{Headers, RequestFacts},
     revocations::{Revocations, open::OpenSessions},
 };
 
@@ -198,6 +198,11 @@ impl Login {
         Ok(None)
     }
 
+    /// Notes that a request was let through by its session.
+    pub(crate) fn note_use(&self, session: &Session) {
+        self.store.touch(session, self.now());
+    }
+
     /// Whether the session of core has ended before this one.
     pub(super) fn is_revoked(&self, session: &Session) -> bool {
         let sid = session.record.identity.sid.as_deref();
@@ -214,14 +219,14 @@ impl Login {
     /// [`LoginFailure`].
     pub(super) async fn begin(
         &self,
-        headers: &dyn Headers,
+        facts: &RequestFacts<'_>,
         target: String,
         prompt: Option<&str>,
     ) -> Result<Reply, LoginFailure> {
         let provider = &self.config.provider;
         let metadata = self.metadata.get(provider, &self.client).await?;
         let (state, nonce, verifier) = (random_name(), random_name(), random_name());
-        let browser = self.browser(headers);
+        let browser = self.browser(facts.headers);
         let flow = Flow {
             browser: SessionKey::of(browser.as_bytes()).hex(),
             nonce: Secret(nonce.clone()),
@@ -231,8 +236,9 @@ impl Login {
             is_used: false,
         };
         let key = SessionKey::of(state.as_bytes());
+        let client = FlowClient::of(facts.client_ip);
         self.store
-            .insert_flow(key, flow, self.config.max_flows)
+            .insert_flow(key, flow, client, self.config.max_flows)
             .await?;
         let mut url: Url = metadata.authorization_endpoint.clone();
         {

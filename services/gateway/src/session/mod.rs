@@ -40,4 +40,6 @@ pub(crate) use failure::LoginFailure;
 pub(crate) use ids::SessionKey;
 pub(crate) use live::Session;
 pub(crate) use login::{FoundSession, Login, LoginParts};
+pub(crate) use navigation::{Visit, visit};
+pub(crate) use operators::EndedSessions;
 pub(crate) use store::{CommandStore, SessionFilter, StoreAway};

@@ -1,9 +1,9 @@
 //! What a request without a session gets: people in a browser are sent to the provider; scripts and
 //! sockets could do nothing with its pages, and each such redirect would start a flow.
 
-use http::{HeaderName, Method, header};
+use http::{HeaderName, Method};
 
-use crate::request::{Headers, RequestFacts, WebSocket};
+use crate::request::{RequestFacts, WebSocket};
 
 static FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 static FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -35,25 +35,13 @@ pub(crate) fn visit(facts: &RequestFacts<'_>) -> Visit {
         let is_shown = is_shown.iter().any(|kind| is(&FETCH_DEST, kind.as_bytes()));
         is(&FETCH_MODE, b"navigate") && is_shown
     } else {
-        accepts_html(headers)
+        headers.accept_html()
     };
     match *facts.method {
         _ if !is_navigation => Visit::Program,
         Method::GET | Method::HEAD => Visit::Page,
         _ => Visit::Form,
     }
-}
-
-/// Scripts and programs accept anything; only browsers name HTML.
-fn accepts_html(headers: &dyn Headers) -> bool {
-    let mut values = headers.all(header::ACCEPT);
-    values.any(|value| {
-        let mut kinds = value.split(|&byte| byte == b',').take(32);
-        kinds.any(|kind| {
-            let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
-            kind.trim_ascii().eq_ignore_ascii_case(b"text/html")
-        })
-    })
 }
 
 #[cfg(test)]

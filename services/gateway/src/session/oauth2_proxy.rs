@@ -33,7 +33,7 @@ impl Login {
         if !is_listed(&session, query) {
             return Err(error::login_refused());
         }
-        session.see(self.now());
+        self.note_use(&session);
         let token = session
             .token
             .as_ref()

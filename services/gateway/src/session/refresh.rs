@@ -155,7 +155,7 @@ impl Login {
             Ok(record) => {
                 self.counts.refreshed.inc();
                 let renewed = Arc::new(session.renewed(&self.config.name, record));
-                self.store.replace(Arc::clone(&renewed), self.now()).await?;
+                self.store.replace(Arc::clone(&renewed)).await?;
                 Ok(Some(renewed))
             }
             Err(error) if ends_session(&error) => {

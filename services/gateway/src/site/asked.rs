@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method};
 
 use crate::{
     request::Headers,
@@ -43,16 +43,7 @@ impl Asked<'_> {
         if let Some(mode) = self.headers.first(&MODE) {
             return mode.eq_ignore_ascii_case(b"navigate");
         }
-        let mut accepted = self
-            .headers
-            .all(header::ACCEPT)
-            .flat_map(|value| value.split(|&byte| byte == b','));
-        accepted.any(|item| {
-            let essence = item.split(|&byte| byte == b';').next().unwrap_or_default();
-            let essence = essence.trim_ascii();
-            essence.eq_ignore_ascii_case(b"text/html")
-                || essence.eq_ignore_ascii_case(b"application/xhtml+xml")
-        })
+        self.headers.accept_html()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     io::Read as _,
     os::unix::fs::MetadataExt as _,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -18,20 +18,16 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use rustls::{
     SignatureAlgorithm,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{PrivateKeyDer, pem::PemObject as _},
     sign::CertifiedKey,
 };
 use sha2::{Digest as _, Sha256};
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate};
 
-use super::names::covers;
+use super::{certificate::Chain, names::covers};
 use crate::config::tls::CertificateConfig;
 
 /// Of one file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// Of a chain; more of them are a bundle of authorities.
-const MAX_CHAIN: usize = 10;
 /// A file that was written this short a time ago may be written again without another time stamp.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -40,7 +36,10 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub(crate) struct CertificateFiles {
     pub(crate) settings: CertificateConfig,
     loaded: ArcSwap<LoadedCertificate>,
+    /// Never held while files are read: the status page would wait for them too.
     seen: Mutex<FileState>,
+    /// Held by who checks.
+    turn: Mutex<()>,
 }
 
 /// Those of a configuration, in its order.
@@ -111,6 +110,7 @@ impl CertificateFiles {
             settings,
             loaded: ArcSwap::from_pointee(loaded),
             seen: Mutex::new(seen),
+            turn: Mutex::default(),
         })
     }
 
@@ -120,18 +120,19 @@ impl CertificateFiles {
 
     /// Why what is in the files is not in force.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.lock().problem.clone()
+        lock(&self.seen).problem.clone()
     }
 
     /// Looks whether the files have changed, and puts them in force if they can be used. May block.
     pub(crate) fn check(&self) -> FileCheck {
         let settings = &self.settings;
+        let _turn = lock(&self.turn);
         let stamps = stamps(settings);
-        let mut seen = self.lock();
-        if stamps.is_some() && stamps == seen.stamps {
+        if stamps.is_some() && stamps == lock(&self.seen).stamps {
             return FileCheck::Unchanged;
         }
         let read = Pair::read(settings);
+        let mut seen = lock(&self.seen);
         let digest = match &read {
             Ok(pair) => pair.digest(),
             Err((_, error)) => Sha256::digest(error).into(),
@@ -168,10 +169,10 @@ impl CertificateFiles {
             }
         }
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, FileState> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl LoadedCertificate {
@@ -264,77 +265,33 @@ fn parse(
         let path = settings.key_path.display();
         ("key_path", format!("{path}: {rule}"))
     };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pair.certificate).collect();
-    let chain = chain.map_err(|error| of_certificate(format!("must be PEM: {error}")))?;
-    let Some(leaf) = chain.first() else {
-        return Err(of_certificate("has no certificate in PEM".to_owned()));
-    };
-    if chain.len() > MAX_CHAIN {
-        let rule = format!("must have at most {MAX_CHAIN} certificates");
-        return Err(of_certificate(rule));
-    }
-    let known = describe(leaf, &settings.hosts).map_err(of_certificate)?;
+    let chain = Chain::parse(&pair.certificate).map_err(of_certificate)?;
+    let names = names(&chain, &settings.hosts).map_err(of_certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&pair.key)
         .map_err(|_| of_key("must be a private key in PEM, not encrypted".to_owned()))?;
-    let provider = aws_lc_rs::default_provider();
-    let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
-        let rule = format!("must be the key of the certificate: {error}");
-        of_key(rule)
-    })?;
+    let key = chain
+        .with_key(key)
+        .map_err(|error| of_key(format!("must be the key of the certificate: {error}")))?;
     Ok(LoadedCertificate {
-        key: Arc::new(key),
-        names: known.names,
-        subject: known.subject,
-        not_before: known.validity[0],
-        not_after: known.validity[1],
+        key,
+        names,
+        subject: chain.subject,
+        not_before: chain.not_before,
+        not_after: chain.not_after,
     })
 }
 
-/// What a certificate says.
-struct Described {
-    names: Vec<String>,
-    subject: String,
-    validity: [DateTime<Utc>; 2],
-}
-
-fn describe(leaf: &CertificateDer<'static>, hosts: &[String]) -> Result<Described, String> {
-    let (_, certificate) =
-        parse_x509_certificate(leaf).map_err(|_| "is not a certificate".to_owned())?;
-    let of_certificate = dns_names(&certificate)?;
-    let names = if hosts.is_empty() {
-        if of_certificate.is_empty() {
+/// Those that clients get the certificate for.
+fn names(chain: &Chain, hosts: &[String]) -> Result<Vec<String>, String> {
+    if hosts.is_empty() {
+        if chain.names.is_empty() {
             return Err("has no DNS names (subjectAltName)".to_owned());
         }
-        of_certificate
-    } else {
-        let is_covered = |host: &String| of_certificate.iter().any(|name| covers(name, host));
-        if let Some(host) = hosts.iter().find(|host| !is_covered(host)) {
-            return Err(format!("is not for `{host}` of hosts"));
-        }
-        hosts.to_vec()
-    };
-    let time = |time: x509_parser::time::ASN1Time| {
-        let time = DateTime::from_timestamp(time.timestamp(), 0);
-        time.ok_or_else(|| "has an invalid validity".to_owned())
-    };
-    Ok(Described {
-        names,
-        subject: certificate.subject().to_string(),
-        validity: [
-            time(certificate.validity().not_before)?,
-            time(certificate.validity().not_after)?,
-        ],
-    })
-}
-
-/// The names that clients accept the certificate for; they do not read the common name.
-fn dns_names(certificate: &X509Certificate<'_>) -> Result<Vec<String>, String> {
-    let extension = certificate.subject_alternative_name();
-    let extension = extension.map_err(|_| "has an invalid subjectAltName".to_owned())?;
-    let names = extension.iter().flat_map(|it| &it.value.general_names);
-    let names = names.filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
-    Ok(names.collect())
+        return Ok(chain.names.clone());
+    }
+    let is_covered = |host: &String| chain.names.iter().any(|name| covers(name, host));
+    match hosts.iter().find(|host| !is_covered(host)) {
+        Some(host) => Err(format!("is not for `{host}` of hosts")),
+        None => Ok(hosts.to_vec()),
+    }
 }

@@ -8,6 +8,7 @@
 
 mod acceptance;
 pub(crate) mod acme;
+mod certificate;
 mod client;
 mod files;
 mod names;
@@ -16,13 +17,12 @@ mod resolver;
 pub(crate) use acceptance::Acceptance;
 pub(crate) use client::describe_client;
 pub(crate) use files::{AllCertificateFiles, CertificateFiles, FileCheck};
-pub(crate) use resolver::{Certificates, FileTable};
+pub(crate) use resolver::{Certificates, FileTable, IssuedCertificate};
 
 /// Where authorities fetch the responses to HTTP-01 challenges (RFC 8555, 8.3), over plain HTTP.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
-/// Whether this path must be answered over plain HTTP, whatever else is redirected or refused. `path`
-/// is in its one spelling.
-pub(crate) fn is_challenge(path: &str) -> bool {
-    path.starts_with(CHALLENGES)
+/// Whether a request of this path must be answered over plain HTTP, whatever else is redirected or refused.
+pub(crate) fn is_challenge(path: impl AsRef<[u8]>) -> bool {
+    path.as_ref().starts_with(CHALLENGES.as_bytes())
 }

@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::{files::CertificateFiles, names::NameMap};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use rustls::{
@@ -13,9 +14,6 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use x509_parser::parse_x509_certificate;
-
-use super::{files::CertificateFiles, names::NameMap};
 
 /// The certificates of the public listeners. One for the life of the process.
 #[derive(Debug, Default)]
@@ -38,26 +36,15 @@ pub(crate) struct FileTable {
 /// A certificate that was issued for this gateway.
 #[derive(Debug)]
 pub(crate) struct IssuedCertificate {
+    /// Of the table that asks for it.
+    pub(crate) table: Arc<str>,
+    /// That clients get it for, such as `example.org` or `*.example.org`.
     pub(crate) names: Vec<String>,
     pub(crate) key: Arc<CertifiedKey>,
-    pub(crate) not_after: DateTime<Utc>,
-}
-
-impl IssuedCertificate {
-    /// Since when it is valid. `None`: it cannot be read.
-    pub(crate) fn not_before(&self) -> Option<DateTime<Utc>> {
-        let (_, certificate) = parse_x509_certificate(self.key.cert.first()?).ok()?;
-        DateTime::from_timestamp(certificate.validity().not_before.timestamp(), 0)
-    }
-
     /// As the certificate says it.
-    pub(crate) fn subject(&self) -> String {
-        let parsed = self.key.cert.first();
-        let parsed = parsed.and_then(|der| parse_x509_certificate(der).ok());
-        parsed.map_or(String::new(), |(_, certificate)| {
-            certificate.subject().to_string()
-        })
-    }
+    pub(crate) subject: String,
+    pub(crate) not_before: DateTime<Utc>,
+    pub(crate) not_after: DateTime<Utc>,
 }
 
 impl Certificates {
@@ -65,20 +52,13 @@ impl Certificates {
         Arc::default()
     }
 
-    /// Puts an issued certificate in force for these names, such as `example.org` or `*.example.org`, in
-    /// place of those issued before. Handshakes that begin from now on use it.
-    pub(crate) fn set_issued(
-        &self,
-        names: &[String],
-        key: Arc<CertifiedKey>,
-        not_after: DateTime<Utc>,
-    ) {
-        let names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
-        let issued = Arc::new(IssuedCertificate {
-            names,
-            key,
-            not_after,
-        });
+    /// Puts an issued certificate in force for its names, in place of those issued before. Handshakes that
+    /// begin from now on use it.
+    pub(crate) fn set_issued(&self, mut issued: IssuedCertificate) {
+        for name in &mut issued.names {
+            name.make_ascii_lowercase();
+        }
+        let issued = Arc::new(issued);
         self.change_issued(|table| {
             for name in &issued.names {
                 table.insert(name, Arc::clone(&issued));
@@ -97,7 +77,8 @@ impl Certificates {
     pub(crate) fn issued(&self) -> Vec<Arc<IssuedCertificate>> {
         let table = self.issued.load();
         let mut all: Vec<Arc<IssuedCertificate>> = table.values().cloned().collect();
-        all.sort_by(|one, other| one.names.cmp(&other.names));
+        // The same one lies side by side, also if another one has the same names.
+        all.sort_by_cached_key(|issued| (issued.names.clone(), Arc::as_ptr(issued)));
         all.dedup_by(|one, other| Arc::ptr_eq(one, other));
         all
     }
@@ -229,16 +210,19 @@ mod tests {
         let (issuer, directory) = (Issuer::new(), tempfile::tempdir().unwrap());
         let table = Certificates::new();
         let found = |name: &str| table.find(Some(name), &ALL);
-        let names = |names: &[&str]| {
-            names
-                .iter()
-                .map(|&name| name.to_owned())
-                .collect::<Vec<_>>()
+        let issue = |names: &[&str], key: &Arc<CertifiedKey>| {
+            table.set_issued(IssuedCertificate {
+                table: "t".into(),
+                names: names.iter().map(|&name| name.to_owned()).collect(),
+                key: Arc::clone(key),
+                subject: String::new(),
+                not_before: DateTime::UNIX_EPOCH,
+                not_after: DateTime::UNIX_EPOCH,
+            });
         };
         let (first, second) = (issuer.key(&["a"]), issuer.key(&["b"]));
-        let until = DateTime::UNIX_EPOCH;
-        table.set_issued(&names(&["A.test", "*.a.test"]), Arc::clone(&first), until);
-        table.set_issued(&names(&["x.files.test"]), Arc::clone(&first), until);
+        issue(&["A.test", "*.a.test"], &first);
+        issue(&["x.files.test"], &first);
         let is = |found: Option<Arc<CertifiedKey>>, key: &Arc<CertifiedKey>| {
             found.is_some_and(|found| Arc::ptr_eq(&found, key))
         };
@@ -252,7 +236,7 @@ mod tests {
         assert!(is(found("x.files.test"), &of_files));
         assert!(is(table.find(None, &ALL), &of_files));
         assert!(is(found("a.test"), &first));
-        table.set_issued(&names(&["a.test"]), Arc::clone(&second), until);
+        issue(&["a.test"], &second);
         assert!(is(found("a.test"), &second) && is(found("x.a.test"), &first));
         assert_eq!(table.issued().len(), 3);
         table.remove_issued("*.A.test");

@@ -37,13 +37,18 @@ pub(crate) fn acme_status(sources: &Sources) -> anyhow::Result<String> {
 
 /// # Errors
 /// When the gateway does not answer, or has no certificate of this name.
-pub(crate) fn renew_certificate(sources: &Sources, name: &str) -> anyhow::Result<()> {
+pub(crate) fn renew_certificate(
+    sources: &Sources,
+    name: &str,
+    new_account: bool,
+) -> anyhow::Result<()> {
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     anyhow::ensure!(
         !name.is_empty() && name.bytes().all(is_name),
         "`{name}` is not the name of a certificate"
     );
-    ask(sources, Method::POST, &format!("/acme/{name}/renew")).map(drop)
+    let query = if new_account { "?new_account=true" } else { "" };
+    ask(sources, Method::POST, &format!("/acme/{name}/renew{query}")).map(drop)
 }
 
 fn ask(sources: &Sources, method: Method, path: &str) -> anyhow::Result<Vec<u8>> {

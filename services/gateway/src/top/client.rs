@@ -17,8 +17,8 @@ use super::options::TopOptions;
 use crate::{
     config::{Config, load::Sources},
     listener,
+    response_body::read_body,
     status::Status,
-    upstream::client::read,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -112,7 +112,7 @@ impl AdminClient {
         if status == StatusCode::UNAUTHORIZED {
             anyhow::bail!("{} needs a token or a client certificate", self.base);
         }
-        let body = read(response, MAX_BYTES).await?;
+        let body = read_body(response, MAX_BYTES).await?;
         if !status.is_success() {
             let text = String::from_utf8_lossy(&body).into_owned();
             anyhow::bail!("{}{path} returned {status} {text}", self.base);

@@ -116,16 +116,6 @@ pub(crate) async fn send(
     sent
 }
 
-/// The body, unless it is longer than `most`.
-pub(crate) async fn read(mut response: reqwest::Response, most: usize) -> anyhow::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        anyhow::ensure!(body.len() <= most, "the body is larger than {most} bytes");
-    }
-    Ok(body)
-}
-
 fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())

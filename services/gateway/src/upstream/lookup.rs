@@ -16,6 +16,7 @@ use std::{
 };
 
 use moka::sync::Cache;
+use quartet_common::causes;
 use serde::Deserialize;
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -25,10 +26,13 @@ use super::{
     key::BalanceKey,
     replicas::Upstream,
 };
-use crate::config::{
-    Host, addresses,
-    lookups::{LookupConfig, LookupEndpoint},
-    model,
+use crate::{
+    config::{
+        Host, addresses,
+        lookups::{LookupConfig, LookupEndpoint},
+        model,
+    },
+    response_body::read_body,
 };
 
 /// Of the answer of an endpoint.
@@ -368,8 +372,8 @@ async fn read_answer(response: reqwest::Response) -> Result<String, LookupError>
         404 | 410 => return Err(LookupError::Unknown),
         status => return Err(LookupError::Failed(format!("status {status}"))),
     }
-    let body = client::read(response, MAX_ANSWER_BYTES).await;
-    let body = body.map_err(|error| LookupError::Failed(format!("{error:#}")))?;
+    let body = read_body(response, MAX_ANSWER_BYTES).await;
+    let body = body.map_err(|error| LookupError::Failed(causes(&error)))?;
     let body: AddressBody = serde_json::from_slice(&body)
         .map_err(|error| LookupError::Failed(format!("the answer is invalid: {error}")))?;
     Ok(body.address)

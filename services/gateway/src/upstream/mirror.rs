@@ -20,6 +20,7 @@ use super::{
     key::BalanceKey,
     replicas::Upstream,
 };
+use crate::response_body::read_body;
 
 /// Of a response: so much is read for the sake of its connection.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
@@ -148,7 +149,7 @@ impl Mirror {
         let request = request.headers(copy.headers).body(copy.body);
         let response = client::send(request, &lease).await?;
         // For the next copy on the same connection; what it says does not matter.
-        let _ = client::read(response, MAX_RESPONSE_BYTES).await;
+        let _ = read_body(response, MAX_RESPONSE_BYTES).await;
         Ok(())
     }
 }

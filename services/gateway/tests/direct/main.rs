@@ -78,6 +78,8 @@ mod login_logout;
 mod login_paths;
 #[path = "../it/login_sessions.rs"]
 mod login_sessions;
+#[path = "../it/login_uses.rs"]
+mod login_uses;
 #[path = "../it/lookups.rs"]
 mod lookups;
 #[path = "../it/matching.rs"]

@@ -7,7 +7,8 @@ use quartet_common::clock::Clock;
 use serde_json::Value;
 
 use crate::support::{
-    Authority, Gateway, Refusal, client, echo, eventually, route, serve, upstream,
+    Authority, Certificates, Gateway, Refusal, client, command, echo, eventually, route, serve,
+    upstream,
 };
 
 const HOST: &str = "a.example";
@@ -391,4 +392,130 @@ async fn other_hosts_need_another_certificate() {
     let all: Value = gateway.admin("/acme").await.json().await.unwrap();
     assert_eq!(all["certificates"], serde_json::json!({}));
     assert!(!gateway.metrics().await.contains("gateway_acme_failures{"));
+}
+
+/// The key of the account is lost: nothing but an operator makes another account.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_cannot_be_read_is_replaced_when_an_operator_asks() {
+    let site = Site::new().await;
+    let key = |digit: &str| format!("encryption_key = \"{}\"", digit.repeat(64));
+    let gateway = site.gateway(&key("1")).await;
+    let first = until(&gateway, "a certificate is in use", is_valid).await;
+    drop(gateway);
+    let gateway = site.gateway(&key("2")).await;
+    until(&gateway, "the error is shown", |it| it["failures"] == 1).await;
+    // Renewed with the account that it cannot read, it says what would help.
+    assert_eq!(renew(&gateway, "web").await.status(), 202);
+    let failed = until(&gateway, "the order has failed", |it| {
+        it["error"].to_string().contains("--new-account")
+    })
+    .await;
+    assert!(
+        failed["error"].as_str().unwrap().contains("encryption_key"),
+        "{failed}"
+    );
+    assert_eq!(site.authority.state().accounts.len(), 1);
+    let renewal = |name: &str| {
+        let mut command = command();
+        let file = gateway.file();
+        command.args(["acme", "renew", name, "--new-account", "--config"]);
+        command.arg(file);
+        command.env("QUARTET_SERVER_ADMIN_LISTEN", gateway.admin.to_string());
+        command.output().unwrap()
+    };
+    assert!(!renewal("other").status.success());
+    let output = renewal("web");
+    assert!(output.status.success(), "{output:?}");
+    let second = until(&gateway, "the certificate is in use", is_valid).await;
+    assert_ne!(first["not_after"], second["not_after"]);
+    assert_eq!(site.authority.state().accounts.len(), 2);
+    // Once: further orders are of the new account, which the next process reads.
+    drop(gateway);
+    let gateway = site.gateway(&key("2")).await;
+    until(&gateway, "the certificate is in use", is_valid).await;
+    assert_eq!(renew(&gateway, "web").await.status(), 202);
+    issued(&site, 3).await;
+    assert_eq!(site.authority.state().accounts.len(), 2);
+}
+
+/// What is known before the lease is taken may be old by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_another_gateway_stores_meanwhile_is_not_ordered_again() {
+    let site = Site::new().await;
+    let gateway = site.gateway("").await;
+    let first = until(&gateway, "a certificate is in use", is_valid).await;
+    drop(gateway);
+    let directory = site.files.path().join("acme");
+    let (file, aside) = (
+        directory.join("certificate-web.json"),
+        directory.join("aside"),
+    );
+    std::fs::rename(&file, &aside).unwrap();
+    // No lease can be taken while this is locked.
+    let lock = std::fs::File::open(directory.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let gateway = site.gateway("").await;
+    eventually("the gateway waits for the lease", || async {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        let inode = format!(
+            ":{} ",
+            std::os::unix::fs::MetadataExt::ino(&lock.metadata().unwrap())
+        );
+        let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&inode);
+        locks.lines().any(waits).then_some(())
+    })
+    .await;
+    std::fs::rename(&aside, &file).unwrap();
+    lock.unlock().unwrap();
+    let found = until(&gateway, "the certificate is in use", is_valid).await;
+    assert_eq!(found["not_after"], first["not_after"]);
+    assert_eq!(site.authority.state().orders.len(), 1);
+}
+
+/// Certificates of files and of authorities may have the same names, and so may their tables.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_certificate_has_metrics_of_its_own() {
+    let site = Site::new().await;
+    let files = Certificates::new();
+    let of_file = [
+        site.settings(&["web", "other"], ""),
+        files.table("web", &["web"], ""),
+    ];
+    let settings = of_file.concat();
+    let gateway = Gateway::start(&settings).await;
+    site.authority.state().validators = vec![gateway.public];
+    until(&gateway, "a certificate is in use", is_valid).await;
+    let end = async |certificate: &str| {
+        let labels = format!("service=\"gateway\",certificate=\"{certificate}\"");
+        let metric = format!("gateway_certificate_not_after_seconds{{{labels}}}");
+        gateway.count(&metric).await
+    };
+    let now = usize::try_from(Clock::system().now().timestamp()).unwrap();
+    let day = 24 * 3_600;
+    eventually("both have metrics", || async {
+        let (of_file, issued) = (end("web").await, end("acme.web").await);
+        // One is valid for a day, the other one for sixty.
+        let are_own = of_file > now && of_file < now + 2 * day && issued > now + 2 * day;
+        are_own.then_some(())
+    })
+    .await;
+    // Two in force with the same first name: the table of one has given a host to another table.
+    site.authority.state().life = Duration::from_hours(24 * 10);
+    let moved = settings.replace(
+        "hosts = [\"web\", \"other\"]\n",
+        "hosts = [\"web\"]\n[acme.certificates.next]\nhosts = [\"other\"]\n",
+    );
+    assert_ne!(moved, settings);
+    gateway.reload(&moved).await;
+    eventually("each table has its own", || async {
+        let (before, next) = (end("acme.web").await, end("acme.next").await);
+        (before > now + 20 * day && next > now && next < now + 20 * day).then_some(())
+    })
+    .await;
+    gateway.reload(&files.table("web", &["web"], "")).await;
+    eventually("those of the authority are gone", || async {
+        let are_gone = end("acme.web").await == 0 && end("acme.next").await == 0;
+        (are_gone && end("web").await > 0).then_some(())
+    })
+    .await;
 }

@@ -159,3 +159,29 @@ async fn a_gateway_that_joins_finds_the_certificate() {
     assert_eq!(status(&late).await["not_after"], first);
     assert_eq!(authority.issued(), 1);
 }
+
+/// Of a directory, private keys may be in the clear. They are not sent to a store that others can read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_the_clear_is_not_brought_to_a_shared_store() {
+    let Some(redis) = RedisServer::start() else {
+        return;
+    };
+    let authority = Authority::start().await;
+    let files = tempfile::tempdir().unwrap();
+    let shared = settings(&authority, &redis.url());
+    let store = format!(
+        "encryption_key = \"{KEY}\"\n[acme.redis]\nurl = \"{}\"",
+        redis.url()
+    );
+    let own = format!("directory = '{}/acme'", files.path().display());
+    let gateway = Gateway::start(&shared.replace(&store, &own)).await;
+    authority.state().validators = vec![gateway.public];
+    let first = all_have_another(std::slice::from_ref(&gateway), &[]).await;
+    let row = std::fs::read_to_string(files.path().join("acme/certificate-web.json")).unwrap();
+    assert!(row.contains("plain:"));
+    gateway.reload(&shared).await;
+    let second = all_have_another(std::slice::from_ref(&gateway), &[first]).await;
+    assert_eq!(authority.issued(), 2, "{second}");
+    let row = redis.command(&["HGET", "quartet:acme:certificate-web", "row"]);
+    assert!(row.contains("sealed:") && !row.contains("plain:"), "{row}");
+}

@@ -643,3 +643,58 @@ async fn one_gateway_asks_another() {
     let all = join_all((0..20).map(|_| gateway.get("/app"))).await;
     assert!(all.iter().all(|response| response.status() == 401));
 }
+
+/// A browser that opens a page can log in; a program could do nothing with the page for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_without_a_login_are_sent_to_the_page_for_it() {
+    let decider = Decider::default();
+    let auth = decider.serve().await;
+    let login_url = ", login_url = \"https://sso.example/?rd={url}&x=1\"";
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        protected("app", "/app/*", auth, login_url),
+        protected("own", "/own/*", auth, ", login_url = \"/login\""),
+        protected("plain", "/plain/*", auth, ""),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let open = async |path: &str, headers: &[(&str, &str)]| {
+        let request = client()
+            .get(gateway.url(path))
+            .header("host", "app.example");
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        request.send().await.unwrap()
+    };
+    let browser = [("accept", "text/html,*/*;q=0.8")];
+    let sent = open("/app/401?a=b&c", &browser).await;
+    assert_eq!(sent.status(), 302);
+    let page = "http%3A%2F%2Fapp.example%2Fapp%2F401%3Fa%3Db%26c";
+    let expected = format!("https://sso.example/?rd={page}&x=1");
+    assert_eq!(sent.headers()["location"], expected);
+    assert_eq!(sent.headers()["cache-control"], "no-store");
+    assert!(!sent.headers().contains_key("www-authenticate"));
+    let own = open("/own/401", &browser).await;
+    assert_eq!(own.headers()["location"], "/login");
+    // The redirects of the service itself go before.
+    let redirected = open("/app/login", &browser).await;
+    let location = &redirected.headers()["location"];
+    assert_eq!(location, "https://sso.example/login?rd=x");
+    for (path, headers, status) in [
+        ("/app/401", &[("accept", "*/*")][..], 401),
+        (
+            "/app/401",
+            &[("accept", "text/html"), ("sec-fetch-mode", "cors")],
+            401,
+        ),
+        ("/app/403", &browser, 403),
+        ("/plain/401", &browser, 401),
+    ] {
+        let refused = open(path, headers).await;
+        assert_eq!(refused.status(), status, "{path} {headers:?}");
+        assert!(!refused.headers().contains_key("location"), "{path}");
+    }
+    let posted = client().post(gateway.url("/app/401"));
+    let posted = posted.header("accept", "text/html").send().await.unwrap();
+    assert_eq!(posted.status(), 401);
+}

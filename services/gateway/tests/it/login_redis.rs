@@ -15,18 +15,21 @@ use crate::{
     },
 };
 
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-async fn gateways(provider: &Provider, redis: &RedisServer, more: &str) -> [Gateway; 2] {
+pub(crate) async fn gateways(provider: &Provider, redis: &RedisServer, more: &str) -> [Gateway; 2] {
     let login = format!("store = \"redis\"\nencryption_key = \"{KEY}\"\n{more}");
     let settings = [
         upstream(&[serve(echo()).await]),
+        "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n".to_owned(),
         format!(
             "[rate_limit_store]\nurl = \"{}\"\ntimeout_ms = 200\n",
             redis.url()
         ),
         provider.settings(&login),
+        "[limits.once]\nrequests = 1\nwindow_seconds = 3600\nkey = \"user\"\n".to_owned(),
         route("app", "/app/*", "login = \"main\""),
+        route("once", "/once", "login = \"main\"\nlimit = \"once\""),
     ]
     .concat();
     let start = async |direct: &str| {
@@ -95,14 +98,107 @@ async fn replicas_share_flows_sessions_and_refreshes() {
         found += 1;
     }
     assert!(found > 0);
-    // The end at one is the end at the other.
+    // The end at one is the end at the other, also for who has kept the cookie.
+    let kept = here.cookie_header();
     assert_eq!(here.fetch(Method::POST, "/auth/logout").await.status(), 302);
-    let kept = there.request(Method::GET, "/app/x");
-    assert_eq!(
-        kept.send().await.unwrap().status(),
-        401,
-        "the cookie is gone"
-    );
+    for gateway in [&one, &other] {
+        eventually("the session has ended", || async {
+            let request = Visitor::new(gateway).request(Method::GET, "/app/x");
+            let response = request.header("cookie", &kept).send().await.unwrap();
+            (response.status() == 401).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Where the sessions are.
+pub(crate) fn session_places(redis: &RedisServer) -> Vec<String> {
+    let keys = redis.command(&["KEYS", "quartet:login:main:s:*"]);
+    keys.lines().map(str::to_owned).collect()
+}
+
+/// When the only session of the list was used last.
+async fn last_use(gateway: &Gateway) -> i64 {
+    let path = "/sessions?login=main";
+    let listed: Value = gateway.admin(path).await.json().await.unwrap();
+    listed["sessions"][0]["last_used_at"].as_i64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_requests_that_are_let_through_keep_a_session_alive() {
+    let Some(redis) = RedisServer::start() else {
+        return;
+    };
+    let provider = Provider::start().await;
+    let more = "idle_seconds = 60\naccess_token_header = \"X-Token\"";
+    let gateways = gateways(&provider, &redis, more).await;
+    let key = master_key();
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    for (first, second) in [(0, 1), (1, 0)] {
+        // The limit of the user is used up by another session of theirs, which ends then.
+        let other = Visitor::new(&gateways[first]);
+        other.follow("/once").await;
+        assert_eq!(other.fetch(Method::GET, "/once").await.status(), 429);
+        let out = other.fetch(Method::POST, "/auth/logout").await;
+        assert_eq!(out.status(), 302);
+        provider.lie(Lies {
+            life_seconds: Some(20),
+            ..Lies::default()
+        });
+        let (there, gateway) = (Visitor::new(&gateways[first]), &gateways[second]);
+        let callback = there.to_callback("/app/x").await;
+        assert_eq!(there.open(&callback).await.status(), 302);
+        provider.lie(Lies::default());
+        let visitor = there.at(gateway);
+        // It was used a while ago.
+        let place = session_places(&redis).pop().unwrap();
+        let (_, sealed) = values(&redis, 's').await.pop().unwrap();
+        let opened = key.open(&place, &sealed).unwrap();
+        let mut session: Value = serde_json::from_slice(&opened).unwrap();
+        let used_at = session["seen_at"].as_i64().unwrap() - 30;
+        session["seen_at"] = json!(used_at);
+        let sealed = key.seal(&place, session.to_string().as_bytes()).unwrap();
+        let mut command = redis::cmd("SET");
+        let set = command.arg(&place).arg(sealed).arg("EX").arg(30);
+        let _: String = set.query_async(&mut connection).await.unwrap();
+        let life = || {
+            let life = redis.command(&["TTL", &place]);
+            life.parse::<i64>().unwrap()
+        };
+        // Neither a look at it, nor what is refused, nor new tokens for that.
+        let polled = visitor.fetch(Method::GET, "/auth/session").await;
+        assert_eq!(polled.status(), 200);
+        let refreshes = provider.refreshes();
+        assert_eq!(visitor.fetch(Method::GET, "/once").await.status(), 429);
+        assert_eq!(provider.refreshes(), refreshes + 1);
+        let posted = visitor.request(Method::POST, "/app/x");
+        assert_eq!(posted.send().await.unwrap().status(), 403);
+        assert_eq!(last_use(gateway).await, used_at);
+        assert!(life() <= 30, "{}", life());
+        // A use does.
+        assert_eq!(visitor.fetch(Method::GET, "/app/x").await.status(), 200);
+        eventually("the use is noted", || async {
+            (life() > 30 && last_use(gateway).await > used_at + 20).then_some(())
+        })
+        .await;
+        assert_eq!(
+            visitor.fetch(Method::POST, "/auth/logout").await.status(),
+            302
+        );
+        eventually("nothing is left of it", || async {
+            let keys = ["s", "u"].map(|kind| format!("quartet:login:main:{kind}:*"));
+            let left = keys.map(|keys| redis.command(&["KEYS", &keys]));
+            left.iter().all(String::is_empty).then_some(())
+        })
+        .await;
+    }
+}
+
+fn master_key() -> MasterKey {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(KEY, &mut bytes).unwrap();
+    MasterKey::new(&bytes, &[])
 }
 
 /// All texts of a kind in the store.
@@ -233,9 +329,7 @@ async fn a_login_that_took_too_long_is_a_page_and_leaves_no_cookie() {
     };
     let provider = Provider::start().await;
     let gateways = gateways(&provider, &redis, "").await;
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(KEY, &mut bytes).unwrap();
-    let key = MasterKey::new(&bytes, &[]);
+    let key = master_key();
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     // Also one that began in the future: the clock of one replica is off.
@@ -281,4 +375,76 @@ async fn a_new_key_opens_what_the_previous_one_has_sealed_while_it_is_listed() {
     let refused = visitor.fetch(Method::GET, "/app/x").await;
     problem(refused, 401, "login_required").await;
     assert_eq!(visitor.follow("/app/x").await.0.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_that_failed_can_be_sent_again() {
+    let Some(redis) = RedisServer::start() else {
+        return;
+    };
+    let provider = Provider::start().await;
+    let [one, other] = gateways(&provider, &redis, "").await;
+    let visitor = Visitor::new(&one);
+    assert_eq!(visitor.follow("/app/x").await.0.status(), 200);
+    let token = provider.logout_token(&json!({ "sid": "sid-1" }));
+    let send = async || {
+        let request = client()
+            .post(other.url("/auth/backchannel"))
+            .header("host", "app.example.org")
+            .body(format!("logout_token={token}"));
+        request.send().await.unwrap().status()
+    };
+    // What the store has under the names of the user and of the provider's session cannot be read.
+    let keys = redis.command(&["KEYS", "quartet:login:main:i:*"]);
+    let keys: Vec<_> = keys.lines().collect();
+    assert_eq!(keys.len(), 2);
+    for key in &keys {
+        redis.command(&["RENAME", key, &format!("kept:{key}")]);
+        redis.command(&["SET", key, "x"]);
+    }
+    assert_eq!(send().await, 503);
+    assert_eq!(send().await, 503, "it is none that was used");
+    for key in &keys {
+        redis.command(&["RENAME", &format!("kept:{key}"), key]);
+    }
+    assert_eq!(send().await, 200);
+    assert_eq!(send().await, 400, "the token was used");
+    eventually("the session has ended", || async {
+        (visitor.fetch(Method::GET, "/app/x").await.status() == 401).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_one_client_ends_no_login_of_another() {
+    let Some(redis) = RedisServer::start() else {
+        return;
+    };
+    let provider = Provider::start().await;
+    for gateway in &gateways(&provider, &redis, "max_flows = 40").await {
+        let flood = async |client: &str| {
+            for _ in 0..9 {
+                // A few at a time, which the store answers in time.
+                let requests = (0..5).map(|_| {
+                    let visitor = Visitor::new(gateway);
+                    let request = visitor.request(Method::GET, "/auth/login");
+                    request.header("x-forwarded-for", client).send()
+                });
+                for begun in join_all(requests).await {
+                    assert_eq!(begun.unwrap().status(), 302);
+                }
+            }
+        };
+        let victim = Visitor::new(gateway);
+        let callback = victim.to_callback("/app/x").await;
+        flood("192.0.2.1").await;
+        flood("2001:db8::1").await;
+        let flows = redis.command(&["KEYS", "quartet:login:main:f:*"]);
+        assert_eq!(flows.lines().count(), 1 + 16 + 16, "of all that began");
+        // Neither one that began before, nor one that begins now.
+        assert_eq!(victim.open(&callback).await.headers()["location"], "/app/x");
+        let late = Visitor::new(gateway);
+        assert_eq!(late.follow("/app/x").await.0.status(), 200);
+        redis.command(&["FLUSHALL"]);
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     os::unix::fs::symlink,
     path::Path,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -248,5 +250,70 @@ async fn a_certificate_that_has_expired_is_served_and_complained_about() {
     .await;
     let next = files.issue(&["a.test"]);
     files.write("a", &next);
+    waits_for(&files, &gateway, &next).await;
+}
+
+/// Holds up whoever opens a file, as a file system does that hangs.
+struct Lease(std::process::Child);
+
+impl Lease {
+    fn take(file: &Path) -> Self {
+        const PROGRAM: &str = "import fcntl, os, signal, sys\n\
+            signal.signal(signal.SIGIO, signal.SIG_IGN)\n\
+            file = os.open(sys.argv[1], os.O_RDWR)\n\
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n\
+            print('held', flush=True)\n\
+            sys.stdin.read()\n";
+        let mut child = Command::new("python3")
+            .args(["-c", PROGRAM])
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "held\n");
+        Self(child)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What is known of certificates is shown while their files are being read.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_cannot_be_read_now_hold_up_no_status() {
+    let files = Certificates::new();
+    let table = files.table("a", &["a.test"], "");
+    let gateway = TlsGateway::start(&[echoing().await, table].concat()).await;
+    // The gateway has the files open for a moment each second, and then there is no lease.
+    let next = files.issue(&["a.test"]);
+    let aside = files.path("aside");
+    fs::write(&aside, &next.certificate).unwrap();
+    let lease = Lease::take(&aside);
+    fs::write(files.path("a.key"), &next.key).unwrap();
+    fs::rename(&aside, files.path("a.pem")).unwrap();
+    let pid = lease.0.id().to_string();
+    eventually("the gateway opens the file", || async {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        // A lease that is to be given up, because someone else waits for the file.
+        let mut lines = locks.lines().filter(|line| line.contains("LEASE"));
+        let breaks = |line: &str| line.contains("BREAK") && line.contains(&format!(" {pid} "));
+        lines.any(breaks).then_some(())
+    })
+    .await;
+    for path in ["/status", "/metrics", "/ready"] {
+        let asked = gateway.gateway.admin(path);
+        let answer = tokio::time::timeout(Duration::from_secs(5), asked).await;
+        assert_eq!(answer.expect(path).status(), 200, "{path}");
+    }
+    drop(lease);
     waits_for(&files, &gateway, &next).await;
 }

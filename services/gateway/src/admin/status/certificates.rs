@@ -20,8 +20,8 @@ pub(super) fn of(state: &State) -> Vec<CertificateStatus> {
     let issued = state.certificates.issued().into_iter();
     let issued = issued.map(|issued| CertificateStatus {
         of: issued.names.join(", "),
-        subject: issued.subject(),
-        not_before: issued.not_before().unwrap_or(issued.not_after),
+        subject: issued.subject.clone(),
+        not_before: issued.not_before,
         not_after: issued.not_after,
         problem: None,
     });

@@ -6,6 +6,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ForwardAuth {
     pub(crate) url: String,
+    #[serde(default)]
+    pub(crate) login_url: Option<String>,
     #[serde(default = "timeout_ms")]
     pub(crate) timeout_ms: u64,
     #[serde(default = "copy_request_headers")]

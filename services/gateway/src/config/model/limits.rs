@@ -1,10 +1,7 @@
-//! `[limits.*]`, and the store that they may be counted in.
+//! `[limits.*]`.
 
-use quartet_common::config::empty_as_none;
-use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::Redis;
 use crate::routing::OnStoreError;
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -79,54 +76,4 @@ pub(crate) enum LimitScope {
     Shared,
     /// Nothing but the settings: each route counts for itself.
     Route,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RateLimitStore {
-    #[serde(deserialize_with = "empty_as_none")]
-    pub(crate) url: Option<String>,
-    pub(crate) sentinels: Vec<String>,
-    pub(crate) master_name: String,
-    pub(crate) cluster: Vec<String>,
-    pub(crate) database: u32,
-    pub(crate) tls: bool,
-    #[serde(deserialize_with = "empty_as_none")]
-    pub(crate) tls_ca: Option<String>,
-    #[serde(deserialize_with = "empty_as_none")]
-    pub(crate) username: Option<String>,
-    #[serde(deserialize_with = "empty_as_none")]
-    pub(crate) password: Option<SecretString>,
-    #[serde(deserialize_with = "empty_as_none")]
-    pub(crate) sentinel_username: Option<String>,
-    #[serde(deserialize_with = "empty_as_none")]
-    pub(crate) sentinel_password: Option<SecretString>,
-    pub(crate) key_prefix: String,
-    #[serde(deserialize_with = "empty_as_none")]
-    pub(crate) key_secret: Option<SecretString>,
-    pub(crate) timeout_ms: u64,
-    pub(crate) connect_timeout_ms: u64,
-    pub(crate) max_failures: u32,
-    pub(crate) max_denied_keys: usize,
-}
-
-impl RateLimitStore {
-    /// Where it is, as other tables with a Redis say it.
-    pub(crate) fn redis(&self) -> Redis {
-        Redis {
-            url: self.url.clone(),
-            sentinels: self.sentinels.clone(),
-            master_name: self.master_name.clone(),
-            cluster: self.cluster.clone(),
-            database: self.database,
-            tls: self.tls,
-            tls_ca: self.tls_ca.clone(),
-            username: self.username.clone(),
-            password: self.password.clone(),
-            sentinel_username: self.sentinel_username.clone(),
-            sentinel_password: self.sentinel_password.clone(),
-            timeout_ms: self.timeout_ms,
-            connect_timeout_ms: self.connect_timeout_ms,
-        }
-    }
 }

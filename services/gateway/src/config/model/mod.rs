@@ -42,11 +42,11 @@ pub(crate) use guards::{
 };
 pub(crate) use health::Health;
 pub(crate) use issuers::Issuer;
-pub(crate) use limits::{Key, Limit, LimitScope, NamedKey, RateLimitStore};
+pub(crate) use limits::{Key, Limit, LimitScope, NamedKey};
 pub(crate) use logins::{Login, LoginHeaders, LoginKind, LoginStore};
 pub(crate) use lookups::{Lookup, Ports};
 pub(crate) use names::Names;
-pub(crate) use redis::Redis;
+pub(crate) use redis::{RateLimitStore, Redis};
 pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
 pub(crate) use revocations::{OnFeedError, Revocations};
 pub(crate) use routes::{Condition, Route, RouteDefaults};

@@ -53,6 +53,8 @@ pub(super) fn check(
         ],
     );
     let url = checker.ok(&format!("{key}.url"), check_url(&auth.url));
+    let login_url = auth.login_url.as_deref().map(check_login_url).transpose();
+    let login_url = checker.ok(&format!("{key}.login_url"), login_url);
     let mut names = |field: &str, list: &[String], sent: bool| {
         if list.len() > MAX_NAMES {
             let message = format!("must have at most {MAX_NAMES} names");
@@ -66,6 +68,7 @@ pub(super) fn check(
     let client_headers = names("copy_client_headers", &auth.copy_client_headers, false);
     Some(Some(ForwardAuth {
         url: url?,
+        login_url: login_url?,
         timeout: Duration::from_millis(auth.timeout_ms),
         request_headers: request_headers?,
         response_headers: response_headers?,
@@ -81,6 +84,20 @@ fn check_url(text: &str) -> Result<String, String> {
     let url = url.filter(|url| url.username().is_empty() && url.fragment().is_none());
     url.map(String::from)
         .ok_or_else(|| "must be an http or https URL without user name and fragment".to_owned())
+}
+
+/// With the place of the page's URL, which takes any value.
+fn check_login_url(text: &str) -> Result<String, String> {
+    let filled = text.replace("{url}", "x");
+    let is_path = filled.starts_with('/') && !filled.starts_with("//");
+    let is_text = filled.bytes().all(|byte| byte.is_ascii_graphic()) && !filled.contains('\\');
+    if is_text && (is_path || check_url(&filled).is_ok()) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "must be an http or https URL, or a path of the same host, with `{url}` for the page"
+            .to_owned(),
+    )
 }
 
 /// `sent`: to the service or the upstream, for which the gateway keeps some names.
@@ -104,6 +121,7 @@ mod tests {
     use crate::config::load::Sources;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn violations_name_the_setting_and_its_rule() {
         let check = |auth: &str, more: &str| {
             let text = format!(
@@ -116,6 +134,9 @@ mod tests {
         };
         let url = "url = \"http://auth:9091/verify?rd=x\"";
         check(url, "").unwrap();
+        for login_url in ["/oauth2/sign_in?rd={url}", "https://sso.example/"] {
+            check(&format!("{url}, login_url = \"{login_url}\""), "").unwrap();
+        }
         check(
             &format!("{url}, copy_response_headers = [\"Remote-User\"]"),
             "",
@@ -162,6 +183,16 @@ mod tests {
                 "copy_response_headers = [\"a b\"]",
                 "",
                 "is not a valid header name",
+            ),
+            (
+                "login_url = \"sso.example/?rd={url}\"",
+                "",
+                "forward_auth.login_url: must be an http",
+            ),
+            (
+                "login_url = \"//sso.example\"",
+                "",
+                "forward_auth.login_url: must be an http",
             ),
             ("max_in_flight = 0", "", "must be between 1 and 10000"),
             ("", "cache = \"c\"", "routes.r.cache: cannot be combined"),

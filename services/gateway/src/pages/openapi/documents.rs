@@ -25,11 +25,9 @@ use crate::{
     error,
     pages::ask::ask,
     reply::Reply,
+    response_body::read_body,
     snapshot::Snapshot,
-    upstream::{
-        Upstream,
-        client::{self, UpstreamClient},
-    },
+    upstream::{Upstream, client::UpstreamClient},
 };
 
 /// How the path of the 3.0 version ends.
@@ -238,7 +236,7 @@ async fn fetch(client: &UpstreamClient, upstream: &Arc<Upstream>) -> anyhow::Res
 }
 
 async fn read(response: reqwest::Response) -> anyhow::Result<Value> {
-    let body = client::read(response.error_for_status()?, MAX_DOCUMENT_BYTES).await?;
+    let body = read_body(response.error_for_status()?, MAX_DOCUMENT_BYTES).await?;
     Ok(serde_json::from_slice(&body)?)
 }
 

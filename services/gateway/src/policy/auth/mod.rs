@@ -19,7 +19,7 @@ use self::{
 use super::{
     access_end::AccessSpan,
     context::{Flow, PolicyContext, Verdict},
-    login_context::LoginContext,
+    login_context::{LoginContext, SessionOfRequest},
     verify,
 };
 use crate::{
@@ -119,7 +119,9 @@ impl AccessToken {
         context: &'f mut PolicyContext,
     ) -> Verdict<'f> {
         match &context.login {
-            Some(LoginContext::Session(Some(token))) => {
+            Some(LoginContext::Session(SessionOfRequest {
+                token: Some(token), ..
+            })) => {
                 let token = token.clone();
                 return self.on_session(token, facts, context);
             }

@@ -6,7 +6,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
 use super::error::ProviderError;
-use crate::config::logins::ProviderConfig;
+use crate::{
+    config::logins::ProviderConfig,
+    response_body::{BodyError, read_body},
+};
 
 /// A longer response is a failure.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -115,19 +118,13 @@ fn encode(form: &[(&str, &str)]) -> String {
 }
 
 async fn send(request: reqwest::RequestBuilder) -> Result<Vec<u8>, ProviderError> {
-    let mut response = request.send().await.map_err(reqwest::Error::without_url)?;
+    let response = request.send().await.map_err(reqwest::Error::without_url)?;
     let status = response.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(reqwest::Error::without_url)?
-    {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(ProviderError::TooLong);
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let body = read_body(response, MAX_BODY_BYTES).await;
+    let body = body.map_err(|error| match error {
+        BodyError::TooLong(_) => ProviderError::TooLong,
+        BodyError::Broken(error) => error.without_url().into(),
+    })?;
     if status.is_success() {
         return Ok(body);
     }

@@ -14,7 +14,11 @@ use super::{
 };
 use crate::{
     revocations::open::OpenSessions,
-    session::{flow::Flow, ids::SessionKey, live::Session},
+    session::{
+        flow::{Flow, FlowClient},
+        ids::SessionKey,
+        live::Session,
+    },
 };
 
 /// Requests of different sessions rarely meet in one.
@@ -154,8 +158,14 @@ impl MemoryStore {
         keys.iter().any(has_sid)
     }
 
-    pub(super) fn insert_flow(&self, state: SessionKey, flow: Flow, max_flows: usize) {
-        lock(&self.flows).insert(state, flow, max_flows);
+    pub(super) fn insert_flow(
+        &self,
+        state: SessionKey,
+        flow: Flow,
+        client: FlowClient,
+        max_flows: usize,
+    ) {
+        lock(&self.flows).insert(state, flow, client, max_flows);
     }
 
     pub(super) fn take_flow(&self, state: &SessionKey) -> Option<Flow> {
@@ -204,6 +214,13 @@ impl MemoryStore {
             sessions: first.into_values().collect(),
             next: next.filter(|_| has_more),
         }
+    }
+
+    pub(super) fn find_shown(&self, shown: &str) -> Option<SessionKey> {
+        self.shards.iter().find_map(|shard| {
+            let sessions = read(shard);
+            sessions.keys().find(|key| key.shown() == shown).copied()
+        })
     }
 
     /// Forgets what is over.

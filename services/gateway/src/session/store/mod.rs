@@ -13,7 +13,11 @@ pub(crate) use memory::MemoryStore;
 pub(crate) use redis::RedisStore;
 pub(crate) use types::{CachedSession, SessionFilter, SessionPage, StoreAway, StoreError};
 
-use super::{flow::Flow, ids::SessionKey, live::Session};
+use super::{
+    flow::{Flow, FlowClient},
+    ids::SessionKey,
+    live::Session,
+};
 use crate::revocations::open::OpenSessions;
 
 /// The store of one login.
@@ -62,13 +66,21 @@ impl Store {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub(crate) async fn replace(&self, session: Arc<Session>, now: i64) -> Result<(), StoreAway> {
+    pub(crate) async fn replace(&self, session: Arc<Session>) -> Result<(), StoreAway> {
         match self {
             Self::Memory(store) => {
                 store.replace(session);
                 Ok(())
             }
-            Self::Redis(store) => store.replace(session, now).await,
+            Self::Redis(store) => store.replace(session).await,
+        }
+    }
+
+    /// Notes that a session was used: only that lets its idle time begin again.
+    pub(crate) fn touch(&self, session: &Session, now: i64) {
+        session.see(now);
+        if let Self::Redis(store) = self {
+            store.touch(session, now);
         }
     }
 
@@ -111,14 +123,15 @@ impl Store {
         &self,
         state: SessionKey,
         flow: Flow,
+        client: FlowClient,
         max_flows: usize,
     ) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => {
-                store.insert_flow(state, flow, max_flows);
+                store.insert_flow(state, flow, client, max_flows);
                 Ok(())
             }
-            Self::Redis(store) => store.insert_flow(state, flow, max_flows).await,
+            Self::Redis(store) => store.insert_flow(state, flow, client, max_flows).await,
         }
     }
 
@@ -133,11 +146,10 @@ impl Store {
         }
     }
 
-    /// Whether a name is there for the first time within this time.
+    /// The next [`is_first`](Self::is_first) of this name is the first.
     ///
     /// # Errors
     /// When the store does not answer.
-    /// The next [`is_first`](Self::is_first) of this name is the first.
     pub(crate) async fn forget_name(&self, name: &SessionKey) -> Result<(), StoreAway> {
         match self {
             Self::Memory(store) => {
@@ -148,6 +160,10 @@ impl Store {
         }
     }
 
+    /// Whether a name is there for the first time within this time.
+    ///
+    /// # Errors
+    /// When the store does not answer.
     pub(crate) async fn is_first(
         &self,
         name: &SessionKey,
@@ -157,6 +173,14 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(store.is_first(name, until, now)),
             Self::Redis(store) => store.is_first(name, until - now).await,
+        }
+    }
+
+    /// Whether [`list`](Self::list) can begin behind this.
+    pub(crate) fn is_cursor(&self, after: &str) -> bool {
+        match self {
+            Self::Memory(_) => SessionKey::from_hex(after).is_some(),
+            Self::Redis(_) => RedisStore::is_cursor(after),
         }
     }
 
@@ -171,6 +195,21 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(store.list(after, limit, now)),
             Self::Redis(store) => store.list(after, limit, now).await,
+        }
+    }
+
+    /// The session that operators know by this id.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn find_shown(&self, shown: &str) -> Result<Option<SessionKey>, StoreAway> {
+        // All else is a pattern to Redis.
+        if !SessionKey::is_shown(shown) {
+            return Ok(None);
+        }
+        match self {
+            Self::Memory(store) => Ok(store.find_shown(shown)),
+            Self::Redis(store) => store.find_shown(shown).await,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The account at the authority: one for all gateways with the same store, made once.
 
+use std::sync::atomic::Ordering;
+
 use instant_acme::{Account, AccountBuilder, AccountCredentials, ExternalAccountKey, NewAccount};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -37,7 +39,8 @@ impl Acme {
     pub(super) async fn account(&self) -> Result<Option<OpenAccount>, AcmeError> {
         let name = account_name(&self.config);
         let http = self.http.apart();
-        if let Some(row) = self.stored_account(&name).await?
+        if !self.asks_account.load(Ordering::Relaxed)
+            && let Some(row) = self.stored_account(&name).await?
             && row.contact == self.config.contact
             && self.sealer.is_current(&row.credentials)
             && let Some(account) = self.restore(&name, &row, &http).await?
@@ -60,7 +63,7 @@ impl Acme {
     async fn stored_account(&self, name: &str) -> Result<Option<AccountRow>, AcmeError> {
         let text = self.store.load(name).await?;
         let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
-        parsed.map_err(|error| AcmeError::Unusable(format!("the stored account: {error}")))
+        parsed.map_err(unreadable)
     }
 
     /// `None`: the authority does not know it any more.
@@ -70,9 +73,10 @@ impl Acme {
         row: &AccountRow,
         http: &AcmeHttp,
     ) -> Result<Option<Account>, AcmeError> {
-        let credentials = self.sealer.open(name, &row.credentials)?;
-        let credentials: AccountCredentials = serde_json::from_slice(&credentials)
-            .map_err(|error| AcmeError::Unusable(format!("the stored account: {error}")))?;
+        let credentials = self.sealer.open(name, &row.credentials);
+        let credentials = credentials.map_err(unreadable)?;
+        let credentials: AccountCredentials =
+            serde_json::from_slice(&credentials).map_err(unreadable)?;
         let restored = builder(http).from_credentials(credentials).await;
         let account = restored.map_err(|error| failed(&error, http))?;
         Ok(Some(account))
@@ -86,7 +90,8 @@ impl Acme {
         held: &Held<'_>,
     ) -> Result<Account, AcmeError> {
         let contact: Vec<&str> = self.config.contact.iter().map(String::as_str).collect();
-        if let Some(row) = self.stored_account(name).await?
+        if !self.asks_account.load(Ordering::Relaxed)
+            && let Some(row) = self.stored_account(name).await?
             && let Some(account) = self.restore(name, &row, http).await?
         {
             let is_current = self.sealer.is_current(&row.credentials);
@@ -115,6 +120,7 @@ impl Acme {
         let credentials = serde_json::to_vec(&credentials)
             .map_err(|error| AcmeError::Unusable(error.to_string()))?;
         self.put_account(name, &credentials, held).await?;
+        self.asks_account.store(false, Ordering::Relaxed);
         tracing::info!(target: "quartet", account_url = account.id(), "an ACME account was made");
         Ok(account)
     }
@@ -144,6 +150,17 @@ impl Acme {
         }
         Ok(())
     }
+}
+
+/// Such as after `acme.encryption_key` was lost. No other account is made unasked: the key may only be missing
+/// here, and authorities allow few new accounts.
+fn unreadable(error: impl ToString) -> AcmeError {
+    AcmeError::Unusable(format!(
+        "the stored account cannot be read: {}. It needs the acme.encryption_key (or \
+         previous_encryption_key) that it was stored with; \
+         `quartet-gateway acme renew NAME --new-account` makes another account in its place",
+        error.to_string()
+    ))
 }
 
 fn builder(http: &AcmeHttp) -> AccountBuilder {

@@ -27,7 +27,7 @@ use crate::{
     metrics::AcmeMetrics,
     reply::{GatewayResponse, Reply},
     request::host::Authority,
-    tls::CHALLENGES as PATH,
+    tls::{CHALLENGES as PATH, is_challenge},
 };
 
 /// Authorities send 22 to 86 characters.
@@ -95,7 +95,7 @@ impl Challenges {
 
     /// Whether a request of this target is answered here, if its host is one of those.
     pub(crate) fn is_path(target: &[u8]) -> bool {
-        target.starts_with(PATH.as_bytes())
+        is_challenge(target)
     }
 
     /// The answer to a request. `None`: it is none for a challenge of a configured host.

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 
-use crate::{config::acme::AcmeConfig, upstream::client};
+use crate::{config::acme::AcmeConfig, response_body::read_body};
 
 /// Certificates with their chains are a few kilobytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -101,7 +101,7 @@ impl AcmeHttp {
             head.headers
                 .insert(header::RETRY_AFTER, DEFAULT_RETRY_AFTER);
         }
-        let body = client::read(response, MAX_BODY_BYTES).await;
+        let body = read_body(response, MAX_BODY_BYTES).await;
         let body = body.map_err(|error| Error::Other(error.into()))?;
         Ok(BytesResponse {
             parts: head,

@@ -2,30 +2,21 @@
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use instant_acme::CertificateIdentifier;
 use rustls::{
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     sign::CertifiedKey,
-};
-use sha2::{Digest as _, Sha256};
-use x509_parser::{
-    certificate::X509Certificate,
-    extensions::{GeneralName, ParsedExtension},
-    parse_x509_certificate,
 };
 
 use super::{failure::AcmeError, schedule::Validity};
-
-/// With the longest chains that are in use.
-const MAX_CHAIN: usize = 10;
+use crate::tls::certificate::Chain;
 
 #[derive(Debug)]
 pub(crate) struct Issued {
     /// Host names, in lower case.
     pub(crate) names: Vec<String>,
+    pub(crate) subject: String,
     pub(crate) key: Arc<CertifiedKey>,
     pub(super) validity: Validity,
     /// SHA-256 of the certificate.
@@ -43,37 +34,28 @@ impl Issued {
         let unusable = |error: &dyn ToString| {
             AcmeError::Unusable(format!("a certificate: {}", error.to_string()))
         };
-        let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
-        let chain = parsed.map_err(|error| unusable(&error))?;
-        if chain.is_empty() || chain.len() > MAX_CHAIN {
-            return Err(unusable(&"it is no chain of certificates in PEM"));
-        }
-        let first = chain[0].clone();
+        let chain = Chain::parse(chain.as_bytes()).map_err(|error| unusable(&error))?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.to_vec()));
-        let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
-        let certified = certified.map_err(|error| unusable(&error))?;
-        let (_, certificate) = parse_x509_certificate(&first).map_err(|error| unusable(&error))?;
-        let time = |at: x509_parser::time::ASN1Time| DateTime::from_timestamp(at.timestamp(), 0);
-        let validity = certificate.validity();
-        let (Some(not_before), Some(not_after)) =
-            (time(validity.not_before), time(validity.not_after))
-        else {
-            return Err(unusable(&"its validity is out of range"));
-        };
+        let key = chain.with_key(key).map_err(|error| unusable(&error))?;
         Ok(Self {
-            names: names(&certificate),
-            key: Arc::new(certified),
+            names: chain.names,
+            subject: chain.subject,
+            key,
             validity: Validity {
-                not_before,
-                not_after,
+                not_before: chain.not_before,
+                not_after: chain.not_after,
             },
-            fingerprint: Sha256::digest(&first).into(),
-            identifier: identifier(&certificate),
+            fingerprint: chain.fingerprint,
+            identifier: chain.identifier,
         })
     }
 
     pub(super) fn covers(&self, hosts: &[String]) -> bool {
         hosts.iter().all(|host| self.names.contains(host))
+    }
+
+    pub(crate) fn not_before(&self) -> DateTime<Utc> {
+        self.validity.not_before
     }
 
     pub(crate) fn not_after(&self) -> DateTime<Utc> {
@@ -87,29 +69,6 @@ impl Issued {
             serial: serial.into(),
         })
     }
-}
-
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names.iter().flat_map(|names| &names.value.general_names);
-    let names = names.filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
-    names.collect()
-}
-
-fn identifier(certificate: &X509Certificate<'_>) -> Option<(String, String)> {
-    let issuer = certificate.extensions().iter().find_map(|extension| {
-        match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(found) => found.key_identifier.as_ref(),
-            _ => None,
-        }
-    })?;
-    Some((
-        URL_SAFE_NO_PAD.encode(issuer.0),
-        URL_SAFE_NO_PAD.encode(certificate.raw_serial()),
-    ))
 }
 
 #[cfg(test)]

@@ -28,8 +28,8 @@ const SOON: Duration = Duration::from_secs(2);
 /// What is due at once is not done more often than this.
 const LEAST: Duration = Duration::from_millis(200);
 
-/// Lets handshakes use a certificate for these names.
-pub(crate) type Install<'i> = &'i (dyn Fn(&[String], &Issued) + Send + Sync);
+/// Lets handshakes use the certificate of a table for these names.
+pub(crate) type Install<'i> = &'i (dyn Fn(&Arc<str>, Vec<String>, &Issued) + Send + Sync);
 
 /// What is to be done with a certificate, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -441,7 +441,7 @@ fn use_for(slot: &Slot, issued: &Issued, install: Install<'_>) {
         .filter(|host| issued.names.contains(host))
         .cloned()
         .collect();
-    install(&names, issued);
+    install(&slot.certificate.name, names, issued);
 }
 
 /// After this time, an authority without ARI is asked again whether it has it.

@@ -73,6 +73,8 @@ pub(crate) struct Acme {
     orders: Semaphore,
     /// A lease keeps other processes out, not the certificates of this one.
     account_turn: tokio::sync::Mutex<()>,
+    /// An operator has asked for another account.
+    asks_account: AtomicBool,
     /// A reload has put another one in its place.
     retired: CancellationToken,
     /// How many certificates have been looked for in the store.
@@ -143,6 +145,7 @@ impl Acme {
             slots: slots.collect(),
             orders: Semaphore::new(ORDERS),
             account_turn: tokio::sync::Mutex::default(),
+            asks_account: AtomicBool::new(false),
             retired: CancellationToken::new(),
             tried: watch::Sender::new(0),
             store_is_up: Mutex::default(),

@@ -246,13 +246,14 @@ impl Ordering<'_> {
     }
 }
 
-/// The authority does not let this order take the place of the certificate, but may accept it otherwise.
+/// The authority does not let this order take the place of the certificate, such as that of another account,
+/// but may accept it otherwise.
 fn is_about_replaces(error: &Error) -> bool {
     match error {
         Error::Api(problem) => {
             let kind = problem.r#type.as_deref().unwrap_or_default();
             let text = problem.detail.as_deref().unwrap_or_default();
-            kind.ends_with(":alreadyReplaced") || text.contains("replaces")
+            kind.ends_with(":alreadyReplaced") || text.contains("replace")
         }
         Error::Unsupported(_) => true,
         // The library compares the field of the order with what it asked for.

@@ -69,7 +69,7 @@ impl Fixture {
 
     /// What is to be done with this row, whose certificate is installed.
     fn plan(&self, row: &Row) -> Plan {
-        self.acme.install_stored(self.slot(), row, &|_, _| {});
+        self.acme.install_stored(self.slot(), row, &|_, _, _| {});
         self.acme.plan(self.slot(), row)
     }
 

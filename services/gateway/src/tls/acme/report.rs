@@ -1,5 +1,7 @@
 //! What pages, programs and operators are shown of certificates.
 
+use std::sync::atomic::Ordering;
+
 use chrono::{DateTime, Utc};
 
 use super::{Acme, AcmeStatuses, Slot, row::Row, status::AcmeStatus};
@@ -38,7 +40,12 @@ impl Slot {
             not_after,
             renew_at: known.status.renew_at,
             failures: known.status.failures.max(known.unusable.is_some().into()),
-            error: known.unusable.or(known.status.error),
+            error: match (known.unusable, known.status.error) {
+                (Some(unusable), Some(error)) => {
+                    Some(format!("{unusable}; the last order failed: {error}"))
+                }
+                (unusable, error) => unusable.or(error),
+            },
             retry_at: known.status.retry_at,
         }
     }
@@ -52,15 +59,18 @@ impl Acme {
         statuses.collect()
     }
 
-    /// Renews a certificate now, whatever the authority suggests. False: there is none of this name.
-    pub(crate) fn renew(&self, name: &str) -> bool {
+    /// Renews a certificate now, whatever the authority suggests; if asked for, with another account in place
+    /// of the one in the store. False: there is none of this name.
+    pub(crate) fn renew(&self, name: &str, new_account: bool) -> bool {
         let slot = self
             .slots
             .iter()
             .find(|slot| *slot.certificate.name == *name);
         if let Some(slot) = slot {
-            slot.is_asked
-                .store(true, std::sync::atomic::Ordering::Relaxed);
+            if new_account {
+                self.asks_account.store(true, Ordering::Relaxed);
+            }
+            slot.is_asked.store(true, Ordering::Relaxed);
             slot.wake.notify_one();
         }
         slot.is_some()

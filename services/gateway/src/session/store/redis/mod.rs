@@ -2,17 +2,25 @@
 //!
 //! ```text
 //! P:s:KEY   a session; its life is the idle time, or what is left
+//! P:u:KEY   when it was used last, which is written once per touch interval at most
 //! P:i:KEY   the sessions of a user, or of a session at the provider (sorted by creation)
 //! P:all     all sessions (sorted by their last second), for lists
 //! P:f:KEY   a flow       P:b:KEY  the flows of a browser      P:n:NUMBER  flows of ten minutes
+//! P:c:KEY   the flows of a client
 //! P:j:KEY   a logout token that was used                      P:l:KEY     the lock of a refresh
 //! ```
 //!
 //! A replica keeps what it has read for a second, so that a page with many parts costs one question, and a
 //! session that has ended elsewhere is known after that time.
+//!
+//! Only a use lets the idle time begin again: neither a look at a session nor new tokens do.
+
+mod flows;
+mod pages;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::try_join;
 use moka::sync::Cache;
 use quartet_auth::master_key::MasterKey;
 use redis::{Cmd, FromRedisValue as _, Value, cmd};
@@ -20,17 +28,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     commands::CommandStore,
-    types::{MAX_PER_USER, SessionPage, StoreAway, StoreError, owner_keys},
+    types::{MAX_PER_USER, StoreAway, owner_keys},
 };
 use crate::{
     config::logins::LoginConfig,
     revocations::open::OpenSessions,
-    session::{
-        flow::{FLOW_SECONDS, Flow, MAX_PER_BROWSER},
-        ids::SessionKey,
-        live::Session,
-        record::Record,
-    },
+    session::{ids::SessionKey, live::Session, record::Record},
 };
 
 const CACHED: Duration = Duration::from_secs(1);
@@ -91,7 +94,6 @@ impl RedisStore {
 
     pub(super) fn cached(&self, key: &SessionKey, now: i64) -> Option<Arc<Session>> {
         let session = self.cached.get(key)?;
-        self.touch(&session, now);
         (now < session.record.ends_at).then_some(session)
     }
 
@@ -102,10 +104,7 @@ impl RedisStore {
     ) -> Result<Option<Arc<Session>>, StoreAway> {
         let found = self.find_stored(key, now).await?;
         match &found {
-            Some(session) => {
-                self.cached.insert(*key, Arc::clone(session));
-                self.touch(session, now);
-            }
+            Some(session) => self.cached.insert(*key, Arc::clone(session)),
             None => self.forget(key),
         }
         Ok(found)
@@ -116,29 +115,43 @@ impl RedisStore {
         key: &SessionKey,
         now: i64,
     ) -> Result<Option<Arc<Session>>, StoreAway> {
-        let place = self.place("s", &key.hex());
-        let Some(stored) = self.read::<StoredSession>("GET", &place).await? else {
+        let hex = key.hex();
+        let (place, used) = (self.place("s", &hex), self.place("u", &hex));
+        let (stored, used_at) = try_join(
+            self.read::<StoredSession>("GET", &place),
+            self.read::<i64>("GET", &used),
+        )
+        .await?;
+        let Some(stored) = stored.filter(|stored| now < stored.record.ends_at) else {
             return Ok(None);
         };
-        let is_over = now >= stored.record.ends_at;
-        let session = Session::new(*key, &self.login, stored.record, stored.seen_at.max(now));
-        Ok((!is_over).then(|| Arc::new(session)))
+        let seen_at = used_at.map_or(stored.seen_at, |used_at| used_at.max(stored.seen_at));
+        let session = Session::new(*key, &self.login, stored.record, seen_at);
+        Ok(Some(Arc::new(session)))
     }
 
-    /// Lets the idle time begin again, without anyone waiting for it.
-    fn touch(&self, session: &Arc<Session>, now: i64) {
+    /// Notes a use, and lets the idle time begin again, without anyone waiting for it.
+    pub(super) fn touch(&self, session: &Session, now: i64) {
         if self.touched.contains_key(&session.key) {
             return;
         }
         self.touched.insert(session.key, ());
-        let place = self.place("s", &session.key.hex());
+        let hex = session.key.hex();
+        let (place, used) = (self.place("s", &hex), self.place("u", &hex));
+        let Ok(used_at) = self.sealed(&used, &now) else {
+            return;
+        };
         let seconds = self.life(session, now);
         let commands = Arc::clone(&self.commands);
         tokio::spawn(async move {
             let mut command = cmd("EXPIRE");
             command.arg(&place).arg(seconds);
-            // A store that is away says so to the next request.
-            let _ = commands.command(&place, &command).await;
+            // A store that is away says so to the next request. Of a session that has ended, nothing is kept.
+            if let Ok(Value::Int(1)) = commands.command(&place, &command).await {
+                let mut command = cmd("SET");
+                command.arg(&used).arg(used_at).arg("EX").arg(seconds);
+                let _ = commands.command(&used, &command).await;
+            }
         });
     }
 
@@ -151,7 +164,7 @@ impl RedisStore {
     pub(super) async fn insert(&self, session: Arc<Session>, now: i64) -> Result<(), StoreAway> {
         let key = session.key.hex();
         let place = self.place("s", &key);
-        let text = self.sealed(&place, &stored(&session, now))?;
+        let text = self.sealed(&place, &stored(&session))?;
         let mut command = cmd("SET");
         command
             .arg(&place)
@@ -195,12 +208,12 @@ impl RedisStore {
         Ok(())
     }
 
-    pub(super) async fn replace(&self, session: Arc<Session>, now: i64) -> Result<(), StoreAway> {
+    /// The idle time goes on: requests that are refused get other tokens too.
+    pub(super) async fn replace(&self, session: Arc<Session>) -> Result<(), StoreAway> {
         let place = self.place("s", &session.key.hex());
-        let text = self.sealed(&place, &stored(&session, now))?;
+        let text = self.sealed(&place, &stored(&session))?;
         let mut command = cmd("SET");
-        command.arg(&place).arg(text).arg("XX");
-        command.arg("EX").arg(self.life(&session, now));
+        command.arg(&place).arg(text).arg("XX").arg("KEEPTTL");
         let answer = self.commands.command(&place, &command).await?;
         if answer == Value::Nil {
             self.forget(&session.key);
@@ -215,6 +228,8 @@ impl RedisStore {
         let place = self.place("s", &hex);
         let removed = self.ask(&place, "DEL", |command| command).await?;
         self.forget(key);
+        let used = self.place("u", &hex);
+        self.ask(&used, "DEL", |command| command).await?;
         let all = self.place("all", "");
         self.ask(&all, "ZREM", |command| command.arg(&hex)).await?;
         Ok(removed == Value::Int(1))
@@ -255,57 +270,6 @@ impl RedisStore {
             }
         }
         Ok(false)
-    }
-
-    pub(super) async fn insert_flow(
-        &self,
-        state: SessionKey,
-        flow: Flow,
-        max_flows: usize,
-    ) -> Result<(), StoreError> {
-        let window = self.place("n", &(flow.started_at / FLOW_SECONDS).to_string());
-        let count = self.ask(&window, "INCR", |command| command).await?;
-        if count == Value::Int(1) {
-            self.ask(&window, "EXPIRE", |command| command.arg(2 * FLOW_SECONDS))
-                .await?;
-        }
-        let most = i64::try_from(max_flows).unwrap_or(i64::MAX);
-        if matches!(count, Value::Int(count) if count > most) {
-            return Err(StoreError::ManyFlows);
-        }
-        let hex = state.hex();
-        let place = self.place("f", &hex);
-        self.write(&place, &flow, FLOW_SECONDS).await?;
-        let browser = self.place("b", &flow.browser);
-        self.ask(&browser, "LPUSH", |command| command.arg(&hex))
-            .await?;
-        self.ask(&browser, "EXPIRE", |command| command.arg(FLOW_SECONDS))
-            .await?;
-        let surplus = self
-            .ask(&browser, "LRANGE", |command| {
-                command.arg(MAX_PER_BROWSER).arg(-1)
-            })
-            .await?;
-        for other in Vec::<String>::from_redis_value(surplus).unwrap_or_default() {
-            let place = self.place("f", &other);
-            self.ask(&place, "DEL", |command| command).await?;
-        }
-        let last = MAX_PER_BROWSER - 1;
-        self.ask(&browser, "LTRIM", |command| command.arg(0).arg(last))
-            .await?;
-        Ok(())
-    }
-
-    /// One request gets the flow; what others find is used.
-    pub(super) async fn take_flow(&self, state: &SessionKey) -> Result<Option<Flow>, StoreAway> {
-        let place = self.place("f", &state.hex());
-        let Some(flow) = self.read::<Flow>("GETDEL", &place).await? else {
-            return Ok(None);
-        };
-        let mut used = flow.clone();
-        used.is_used = true;
-        self.write(&place, &used, FLOW_SECONDS).await?;
-        Ok(Some(flow))
     }
 
     pub(super) async fn is_first(
@@ -359,30 +323,6 @@ impl RedisStore {
     ) -> Result<Option<Arc<Session>>, StoreAway> {
         self.cached.invalidate(key);
         self.find(key, now).await
-    }
-
-    pub(super) async fn list(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-        now: i64,
-    ) -> Result<SessionPage, StoreAway> {
-        let skipped: usize = after.and_then(|after| after.parse().ok()).unwrap_or(0);
-        let all = self.place("all", "");
-        let keys = self.ask(&all, "ZRANGE", |command| {
-            command.arg(skipped).arg(skipped.saturating_add(limit))
-        });
-        let keys = Vec::<String>::from_redis_value(keys.await?).unwrap_or_default();
-        let mut sessions = Vec::new();
-        for key in keys
-            .iter()
-            .take(limit)
-            .filter_map(|key| SessionKey::from_hex(key))
-        {
-            sessions.extend(self.find_stored(&key, now).await?);
-        }
-        let next = (keys.len() > limit).then(|| (skipped + limit).to_string());
-        Ok(SessionPage { sessions, next })
     }
 
     /// Closes what is open by sessions that have ended elsewhere.
@@ -451,9 +391,9 @@ impl RedisStore {
     }
 }
 
-fn stored(session: &Session, now: i64) -> StoredSession {
+fn stored(session: &Session) -> StoredSession {
     StoredSession {
         record: session.record.clone(),
-        seen_at: now,
+        seen_at: session.seen_at(),
     }
 }

@@ -108,7 +108,7 @@ pub(super) async fn end_session(
     }
 }
 
-/// Ends as many sessions as one request may; with `complete` false, the next one goes on at `next`.
+/// Ends as many sessions as one request may; with `complete` false, the next one continues at `next`.
 ///
 /// # Errors
 /// 422 without exactly one of `user` and `all`, 503 when the store does not answer.

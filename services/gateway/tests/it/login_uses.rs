@@ -106,7 +106,7 @@ async fn a_flood_of_one_client_ends_no_login_of_another() {
     for network in 0..10 {
         flood(&format!("2001:db8:1:{network}::1"), 12).await;
     }
-    // From so many that all is full.
+    // From enough clients to fill everything.
     for client in 10..20 {
         flood(&format!("192.0.2.{client}"), 12).await;
     }

@@ -253,7 +253,7 @@ async fn a_certificate_that_has_expired_is_served_and_complained_about() {
     waits_for(&files, &gateway, &next).await;
 }
 
-/// Holds up whoever opens a file, as a file system does that hangs.
+/// Holds up anyone who opens a file, as a file system does that hangs.
 struct Lease(std::process::Child);
 
 impl Lease {

@@ -180,7 +180,7 @@ mod tests {
             flows.insert(state, flow, client(1), 200);
         }
         assert_eq!(flows.by_client[&client(1)].len(), max_per_client(200));
-        // From so many clients that all is full: those with the most flows lose one.
+        // From enough clients to fill everything: those with the most flows lose one.
         for number in 2_000..9_000_u32 {
             let (state, flow) = (state(number as usize), flow(&number.to_string(), 0));
             flows.insert(state, flow, client(number % 20 + 2), 200);

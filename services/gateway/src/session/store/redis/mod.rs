@@ -208,7 +208,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// The idle time goes on: requests that are refused get other tokens too.
+    /// The idle time continues: requests that are refused get other tokens too.
     pub(super) async fn replace(&self, session: Arc<Session>) -> Result<(), StoreAway> {
         let place = self.place("s", &session.key.hex());
         let text = self.sealed(&place, &stored(&session))?;

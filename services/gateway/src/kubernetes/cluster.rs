@@ -52,7 +52,7 @@ struct Bounds {
 
 /// What a watch has brought.
 #[derive(Debug)]
-pub(crate) enum Received {
+pub(crate) enum WatchEvent {
     /// All objects follow, one by one.
     ListBegins,
     Object(Value),
@@ -104,23 +104,23 @@ impl Cluster {
         sources
     }
 
-    pub(super) fn receive(&self, source: &Source, received: Received) {
+    pub(super) fn receive(&self, source: &Source, event: WatchEvent) {
         let mut known = self.lock();
         let known = &mut *known;
         if known.sources.state(source).recovered() {
             tracing::info!(target: "quartet", kind = source.kind.name(), "objects of the cluster are read again");
         }
         let kind = source.kind;
-        match received {
-            Received::ListBegins => {
+        match event {
+            WatchEvent::ListBegins => {
                 known.sources.state(source).listed = Some(std::collections::BTreeSet::new());
             }
-            Received::Object(object) => known.insert(source, object),
-            Received::Gone(name) => {
+            WatchEvent::Object(object) => known.insert(source, object),
+            WatchEvent::Gone(name) => {
                 known.objects.remove(kind, &name);
                 known.sources.state(source).ignored.remove(&name);
             }
-            Received::ListEnds => {
+            WatchEvent::ListEnds => {
                 let state = known.sources.state(source);
                 state.read();
                 let listed = state.listed.take().unwrap_or_default();

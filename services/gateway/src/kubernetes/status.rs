@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt as _, stream};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -22,6 +23,9 @@ use super::{
 const REPEATED_AFTER: Duration = Duration::from_secs(30);
 /// Of one status, with its retries.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// In one pass, so that changes of objects do not wait long.
+const MAX_WRITES: usize = 200;
+const AT_ONCE: usize = 8;
 const CONFLICT: u16 = 409;
 const NOT_FOUND: u16 = 404;
 
@@ -32,7 +36,7 @@ pub(crate) struct StatusWriter {
 }
 
 impl StatusWriter {
-    /// `false`: some could not be written, and should be later.
+    /// `false`: some were not written, and should be later.
     pub(crate) async fn write(&mut self, cluster: &Cluster, connection: &Connection) -> bool {
         let stale = cluster.stale_statuses();
         let is_known = |key: &(Kind, ObjectName)| {
@@ -40,29 +44,38 @@ impl StatusWriter {
             stale.any(|it| it.kind == key.0 && it.name == key.1)
         };
         self.written.retain(|key, _| is_known(key));
-        let mut is_done = true;
-        for status in stale {
-            let key = (status.kind, status.name.clone());
-            let text = without_times(&status.status);
-            let before = self.written.get(&key);
-            if before.is_some_and(|(it, at)| *it == text && at.elapsed() < REPEATED_AFTER) {
-                continue;
-            }
-            match write(&status, connection).await {
+        let due: Vec<StaleStatus> = stale.into_iter().filter(|it| self.is_due(it)).collect();
+        let mut is_done = due.len() <= MAX_WRITES;
+        let writes = due.into_iter().take(MAX_WRITES).map(|status| async {
+            let result = write(&status, connection).await;
+            (status, result)
+        });
+        let mut writes = stream::iter(writes).buffer_unordered(AT_ONCE);
+        while let Some((status, result)) = writes.next().await {
+            let key = (status.kind, status.name);
+            match result {
                 Ok(outcome) => {
                     cluster.metrics().status_writes(outcome).inc();
+                    let text = without_times(&status.status);
                     self.written.insert(key, (text, Instant::now()));
                 }
                 Err(error) => {
                     cluster.metrics().status_writes("failed").inc();
-                    tracing::warn!(target: "quartet", kind = status.kind.name(),
-                        object = status.name.to_string(), error = quartet_common::causes(&*error),
+                    tracing::warn!(target: "quartet", kind = key.0.name(), object = key.1.to_string(),
+                        error = quartet_common::causes(&*error),
                         "status of an object could not be written");
                     is_done = false;
                 }
             }
         }
         is_done
+    }
+
+    /// Whether it was not written a short time ago.
+    fn is_due(&self, status: &StaleStatus) -> bool {
+        let before = self.written.get(&(status.kind, status.name.clone()));
+        let text = without_times(&status.status);
+        before.is_none_or(|(it, at)| *it != text || at.elapsed() >= REPEATED_AFTER)
     }
 }
 

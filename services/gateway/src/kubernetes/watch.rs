@@ -1,7 +1,7 @@
 //! Reads the objects of one kind, and every change of them, for as long as it is asked to.
 //!
-//! The objects are listed in pages and then watched from the version of the list. The library begins anew
-//! with a list when that version is gone (410), goes on from the last version when a stream ends, and waits
+//! The objects are listed in pages and then watched from the version of the list. The library begins again
+//! with a list when that version is gone (410), continues from the last version when a stream ends, and waits
 //! longer after each failure.
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    cluster::{Cluster, Received},
+    cluster::{Cluster, WatchEvent},
     objects::{Kind, ObjectName},
     sources::Source,
 };
@@ -108,15 +108,15 @@ pub(crate) async fn follow(connection: Connection, source: Source, cluster: Arc<
 
 fn receive(cluster: &Cluster, source: &Source, event: Event<DynamicObject>) {
     match event {
-        Event::Init => cluster.receive(source, Received::ListBegins),
-        Event::InitDone => cluster.receive(source, Received::ListEnds),
+        Event::Init => cluster.receive(source, WatchEvent::ListBegins),
+        Event::InitDone => cluster.receive(source, WatchEvent::ListEnds),
         Event::Apply(object) | Event::InitApply(object) => {
-            cluster.receive(source, Received::Object(to_json(object)));
+            cluster.receive(source, WatchEvent::Object(to_json(object)));
         }
         Event::Delete(object) => {
             let namespace = object.metadata.namespace.unwrap_or_default();
             let name = object.metadata.name.unwrap_or_default();
-            let gone = Received::Gone(ObjectName::new(&namespace, &name));
+            let gone = WatchEvent::Gone(ObjectName::new(&namespace, &name));
             cluster.receive(source, gone);
         }
     }

@@ -200,7 +200,7 @@ impl Route {
                 && self.methods.contains(&Method::GET))
     }
 
-    /// Whether a request with another method is told which ones there are.
+    /// Whether the answer to another method names those that there are.
     pub(super) fn names_methods(&self) -> bool {
         self.object.is_none()
     }

@@ -20,7 +20,7 @@ use crate::{
 
 const GATEWAY: &str = "gateway.networking.k8s.io";
 
-/// All routes, as the configuration has them, and what their objects are told.
+/// All routes, as the configuration has them, and the statuses of their objects.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     pub(super) entries: BTreeMap<String, model::Route>,

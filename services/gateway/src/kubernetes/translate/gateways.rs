@@ -99,7 +99,7 @@ impl ServedGateway<'_> {
         (Kind::Gateway, self.object.name())
     }
 
-    /// What the object is told.
+    /// The status of the object.
     pub(super) fn status(&self, context: &Context<'_>) -> Value {
         let observed = context.observed(self.object.metadata.generation);
         let known = &self.object.status;

@@ -1,5 +1,5 @@
-//! From the objects of a cluster to what the configuration files can say too, and to what the objects are
-//! told about it.
+//! From the objects of a cluster to what the configuration files can say too, and to the
+//! statuses of the objects.
 //!
 //! It is a function of the objects and the settings alone, so every replica of the gateway comes to the same
 //! result, and none has to lead.
@@ -31,7 +31,7 @@ use attach::Routes;
 use conditions::{Condition, Observed};
 use gateways::ServedGateway;
 
-/// What objects are told.
+/// By their objects.
 pub(crate) type Statuses = BTreeMap<(Kind, ObjectName), Value>;
 
 #[derive(Debug, Default)]

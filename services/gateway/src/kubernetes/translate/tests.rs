@@ -146,7 +146,7 @@ fn every_supported_field_is_translated() {
     assert_eq!(names, expected.map(|name| format!("kubernetes/n/{name}")));
 }
 
-/// What the configuration refuses is told to its object.
+/// What the configuration refuses is in the status of its object.
 #[test]
 fn the_checks_of_the_configuration_hold_for_objects() {
     let mut spec = good();

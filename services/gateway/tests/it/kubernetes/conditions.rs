@@ -1,4 +1,4 @@
-//! What objects are told: conditions, generations, attached routes.
+//! Statuses of objects: conditions, generations, attached routes.
 
 use serde_json::{Value, json};
 
@@ -220,7 +220,7 @@ async fn gateway_modify_listeners() {
         (cluster.answer(&at("b.test", "")).await == "404").then_some(())
     })
     .await;
-    eventually("the route is told so", || async {
+    eventually("the route says so", || async {
         let known = cluster.api.get("httproutes", INFRA, "at-both");
         (known["status"]["parents"] == json!([])).then_some(())
     })

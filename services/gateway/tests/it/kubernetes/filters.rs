@@ -353,11 +353,6 @@ async fn http_route_request_header_modifier() {
                 ("another", "val"),
             ],
         ),
-        (
-            "/set",
-            &[("X-HEADER-SET", "old")],
-            &[("x-header-set", "new")],
-        ),
     ];
     for (path, sent, expected) in cases {
         let echoed = cluster.echoed(&get(path, "").headers(sent)).await;

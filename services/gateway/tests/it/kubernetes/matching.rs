@@ -423,7 +423,7 @@ async fn what_is_not_supported_is_refused() {
         assert!(message.contains(words), "{spec}: {message}");
         cluster.expect(&[get("/", "404")]).await;
     }
-    // Others go on, and a route that is mended is served.
+    // Others go on, and a route that is corrected is served.
     cluster.route("refused-0", to_v1(prefix("/"))).await;
     cluster
         .route_has("refused-0", "Accepted", "True", "Accepted")

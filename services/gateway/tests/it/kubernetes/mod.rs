@@ -86,7 +86,7 @@ impl Cluster {
         self.has_status("httproutes", INFRA, name).await;
     }
 
-    /// Waits until an object was told about its last specification.
+    /// Waits until the status of an object is about its last specification.
     async fn has_status(&self, plural: &str, namespace: &str, name: &str) {
         let what = format!("{plural} {name} has a status");
         eventually(&what, || async {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Cluster, INFRA, add_backend, backend_ref, get, prefix, rule, settings, slice};
-use crate::support::{ApiServer, Gateway, Replica, eventually};
+use crate::support::{ApiServer, Certificates, Gateway, Replica, eventually};
 
 const V1: &str = "infra-backend-v1";
 const V2: &str = "infra-backend-v2";
@@ -34,7 +34,7 @@ async fn streams_that_end_go_on_and_lost_versions_are_listed_again() {
     cluster.route("r", to(V2)).await;
     eventually_answers(&cluster, V2).await;
     assert_eq!(cluster.api.lists("httproutes"), lists);
-    // The changes since then are gone (410), with a change among them that no stream has told.
+    // The changes since then are gone (410), with a change among them that no stream has named.
     cluster.api.put(
         "httproutes",
         super::route("unseen", json!({ "parentRefs": [] })),
@@ -78,10 +78,10 @@ async fn the_last_state_stays_in_force_while_the_api_server_is_away() {
     cluster.api.cut();
     let current = "gateway_kubernetes_current{service=\"gateway\",kind=\"HTTPRoute\"}";
     eventually("the gateway says so", || async {
-        let is_told = notices(&cluster.gateway)
+        let is_named = notices(&cluster.gateway)
             .await
             .contains("HTTPRoute objects cannot be read");
-        (is_told && cluster.gateway.count(current).await == 0).then_some(())
+        (is_named && cluster.gateway.count(current).await == 0).then_some(())
     })
     .await;
     let ready = cluster.gateway.admin("/ready").await;
@@ -151,11 +151,11 @@ async fn a_missing_kind_is_reported_and_the_others_are_served() {
     .await;
     cluster.route("r", to(V1)).await;
     cluster.expect(&[get("/", V1)]).await;
-    let told = notices(&cluster.gateway).await;
+    let named = notices(&cluster.gateway).await;
     for kind in ["ReferenceGrant", "Secret"] {
         assert!(
-            told.contains(&format!("{kind} objects cannot be read")),
-            "{told}"
+            named.contains(&format!("{kind} objects cannot be read")),
+            "{named}"
         );
     }
     cluster.api.accept("referencegrants");
@@ -196,8 +196,8 @@ async fn too_many_and_too_large_objects_are_ignored_and_reported() {
         .collect();
     cluster.api.put("httproutes", super::route("large", large));
     eventually("it is reported", || async {
-        let told = notices(&cluster.gateway).await;
-        told.contains("infra/large").then_some(())
+        let named = notices(&cluster.gateway).await;
+        named.contains("infra/large").then_some(())
     })
     .await;
     let three = json!([prefix("/a"), prefix("/b"), prefix("/c")]);
@@ -274,6 +274,39 @@ async fn upstreams_of_the_file_follow_the_endpoints_of_a_service() {
         (cluster.gateway.get("/").await.status() == 503).then_some(())
     })
     .await;
+}
+
+/// The API server has to prove itself with the authority of the kubeconfig, and gets the token.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_with_tls_is_verified() {
+    let (certificates, files) = (Certificates::new(), tempfile::tempdir().unwrap());
+    let own = "[routes.own]\npaths = [\"/own\"]\nauth = \"public\"\nrespond = { status = 200 }\n";
+    let api = ApiServer::start_with_tls(&certificates).await;
+    let gateway = Gateway::start(&settings(&api, &files, own)).await;
+    eventually("the objects are read", || async {
+        gateway
+            .admin("/ready")
+            .await
+            .status()
+            .is_success()
+            .then_some(())
+    })
+    .await;
+    // Another authority has the same name.
+    let other = ApiServer::start_with_tls(&Certificates::new()).await;
+    let authority: Value = serde_json::from_str(&other.kubeconfig()).unwrap();
+    let mut config: Value = serde_json::from_str(&api.kubeconfig()).unwrap();
+    let field = "certificate-authority-data";
+    config["clusters"][0]["cluster"][field] = authority["clusters"][0]["cluster"][field].clone();
+    let lines = settings(&api, &files, own);
+    std::fs::write(files.path().join("kubeconfig"), config.to_string()).unwrap();
+    let gateway = Gateway::start(&lines).await;
+    eventually("it is not trusted", || async {
+        let named = notices(&gateway).await;
+        (named.contains("cannot be read") && named.contains("ertificate")).then_some(())
+    })
+    .await;
+    assert_eq!(gateway.admin("/ready").await.status(), 503);
 }
 
 /// Only what is in the namespaces of the settings is seen.

@@ -10,34 +10,45 @@ use std::{
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{Path, Query, State},
+    extract::{Path, Query, Request, State},
     http::StatusCode,
+    middleware::Next,
     response::{IntoResponse as _, Response},
     routing::{get, patch},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::stream;
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::serve;
+use super::{Certificates, serve, serve_with_tls};
+
+const TOKEN: &str = "a-token";
 
 /// Of an object: the name of its kind in URLs, its namespace, its name.
 type Key = (String, String, String);
 
 #[derive(Clone)]
 pub(crate) struct ApiServer {
-    pub(crate) url: String,
+    url: String,
+    /// In PEM, of a server with TLS.
+    authority: Option<String>,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    kept: Mutex<Kept>,
+    kept: Mutex<Storage>,
     /// The version of the last change, and how often all streams were cut.
     progress: watch::Sender<(u64, u64)>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Storage {
     version: u64,
     objects: BTreeMap<Key, Value>,
     /// With the version and the name of the kind.
@@ -56,6 +67,34 @@ type Parameters = BTreeMap<String, String>;
 
 impl ApiServer {
     pub(crate) async fn start() -> Self {
+        let (shared, router) = Self::prepare();
+        Self {
+            url: format!("http://{}", serve(router).await),
+            authority: None,
+            shared,
+        }
+    }
+
+    /// With a certificate of this authority.
+    pub(crate) async fn start_with_tls(certificates: &Certificates) -> Self {
+        let (shared, router) = Self::prepare();
+        let identity = certificates.issue(&["127.0.0.1"]);
+        let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.unwrap()], key)
+            .unwrap();
+        Self {
+            url: format!("https://{}", serve_with_tls(config, router).await),
+            authority: Some(certificates.authority.certificate().to_owned()),
+            shared,
+        }
+    }
+
+    fn prepare() -> (Arc<Shared>, Router) {
         let shared = Arc::new(Shared {
             kept: Mutex::default(),
             progress: watch::Sender::new((0, 0)),
@@ -75,18 +114,22 @@ impl ApiServer {
                 "/apis/{group}/{version}/namespaces/{namespace}/{plural}/{name}/status",
                 patch(write_status),
             )
-            .with_state(Arc::clone(&shared));
-        let url = format!("http://{}", serve(router).await);
-        Self { url, shared }
+            .with_state(Arc::clone(&shared))
+            .layer(axum::middleware::from_fn(authenticate));
+        (shared, router)
     }
 
     /// As a file that names this server.
     pub(crate) fn kubeconfig(&self) -> String {
+        let mut cluster = json!({ "server": self.url });
+        if let Some(authority) = &self.authority {
+            cluster["certificate-authority-data"] = json!(BASE64_STANDARD.encode(authority));
+        }
         json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{ "name": "c", "cluster": { "server": self.url } }],
-            "users": [{ "name": "u", "user": { "token": "t" } }],
+            "clusters": [{ "name": "c", "cluster": cluster }],
+            "users": [{ "name": "u", "user": { "token": TOKEN } }],
             "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
             "current-context": "x",
         })
@@ -135,7 +178,7 @@ impl ApiServer {
         self.notify(&kept);
     }
 
-    /// Forgets all changes so far: who asks for them is told that they are gone.
+    /// Forgets all changes so far: who asks for them learns that they are gone.
     pub(crate) fn compact(&self) {
         let mut kept = self.kept();
         kept.events.clear();
@@ -161,16 +204,16 @@ impl ApiServer {
         self.kept().status_writes
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Storage> {
         self.shared.kept.lock().unwrap()
     }
 
-    fn notify(&self, kept: &Kept) {
+    fn notify(&self, kept: &Storage) {
         self.shared.progress.send_replace((kept.version, kept.cuts));
     }
 }
 
-impl Kept {
+impl Storage {
     fn change(&mut self, kind: &str, key: Key, mut object: Value) {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
@@ -243,6 +286,16 @@ fn is_asked(object: &Value, namespace: &str, parameters: &Parameters) -> bool {
     let selector = parameters.get("fieldSelector");
     let kind = selector.and_then(|selector| selector.strip_prefix("type="));
     (namespace.is_empty() || namespace == own) && kind.is_none_or(|kind| object["type"] == *kind)
+}
+
+/// Only who has the token of the kubeconfig gets an answer.
+async fn authenticate(request: Request, next: Next) -> Response {
+    let sent = request.headers().get("authorization");
+    if sent.is_some_and(|sent| sent == &format!("Bearer {TOKEN}")) {
+        return next.run(request).await;
+    }
+    let answer = Json(failure(401, "Unauthorized"));
+    (StatusCode::UNAUTHORIZED, answer).into_response()
 }
 
 async fn read_all(

@@ -32,6 +32,8 @@ use tempfile::TempDir;
 
 #[cfg(feature = "kubernetes")]
 pub(crate) use api_server::ApiServer;
+#[cfg(feature = "kubernetes")]
+pub(crate) use authority::serve_with_tls;
 pub(crate) use authority::{Authority, Refusal};
 pub(crate) use browser::Browser;
 pub(crate) use dns::{Dns, Service};

@@ -8,8 +8,6 @@ use crate::{
     routing::HostPattern,
 };
 
-use super::upstreams::checked_weight;
-
 /// Each of them is watched on its own.
 const MAX_NAMESPACES: usize = 32;
 const MAX_LIST: usize = 100;
@@ -103,8 +101,7 @@ fn check_bounds(settings: &model::Kubernetes, checker: &mut Checker) {
 }
 
 /// `service.namespace:port`, with the port's name or number.
-pub(super) fn parse_address(address: &model::Address) -> Result<UpstreamTarget, String> {
-    let (text, weight) = checked_weight(address)?;
+pub(super) fn parse_address(text: &str, weight: u32) -> Result<UpstreamTarget, String> {
     let invalid = || {
         "must be service.namespace:port, with the name or number of a port of the Service"
             .to_owned()

@@ -40,7 +40,8 @@ pub(super) fn check(
         .map(|(at, address)| {
             let target = match upstream.discovery {
                 model::UpstreamDiscovery::Dns => parse_address(address),
-                model::UpstreamDiscovery::Kubernetes => kubernetes::parse_address(address),
+                model::UpstreamDiscovery::Kubernetes => checked_weight(address)
+                    .and_then(|(text, weight)| kubernetes::parse_address(text, weight)),
             };
             checker.ok(&format!("{key}.addresses[{at}]"), target)
         })
@@ -351,7 +352,7 @@ fn parse_address(address: &model::Address) -> Result<UpstreamTarget, String> {
 }
 
 /// The text of an address that is no SRV record, and its weight.
-pub(super) fn checked_weight(address: &model::Address) -> Result<(&str, u32), String> {
+fn checked_weight(address: &model::Address) -> Result<(&str, u32), String> {
     match address {
         model::Address::Plain(text) => Ok((text, 1)),
         model::Address::Service(_) => Ok(("", 1)),

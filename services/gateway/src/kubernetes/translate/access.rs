@@ -4,8 +4,8 @@
 //! more than the settings, and for less, or for a login, only in a namespace that the settings name.
 
 use super::{
-    Context,
     conditions::{Refusal, unsupported},
+    context::Context,
 };
 use crate::{
     config::model::{self, Names},

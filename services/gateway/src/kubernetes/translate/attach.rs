@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Statuses,
     access::Access,
     backends::Upstreams,
     conditions::{self, Condition, Refusal, unsupported},
+    context::{Context, Statuses},
     gateways::ServedGateway,
     hosts,
     rules::{self, Attachment, Entry, Owner},

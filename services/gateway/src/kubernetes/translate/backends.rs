@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Context, conditions::Refusal, grants};
+use super::{conditions::Refusal, context::Context, grants};
 use crate::{
     config::model,
     kubernetes::objects::{BackendRef, ObjectName},

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use http::StatusCode;
 
 use super::{
-    Context,
     backends::{self, Upstreams},
     conditions::{Refusal, unsupported},
+    context::Context,
 };
 use crate::{
     config::model::{AddedHeader, HeaderEdit, Mirror, Names},

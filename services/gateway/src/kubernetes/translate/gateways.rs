@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{
-    Context,
     conditions::{self, Condition, Refusal},
+    context::Context,
     listeners::{self, ListenerState},
 };
 use crate::{

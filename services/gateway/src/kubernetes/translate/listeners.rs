@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::{
-    Context,
     conditions::{Refusal, unsupported},
+    context::Context,
     grants,
 };
 use crate::{
@@ -274,16 +274,18 @@ fn find_certificate(
 /// Two listeners for one port and host, or one port with two protocols, are both refused: which of them is
 /// meant cannot be known.
 fn find_conflicts(states: &mut [ListenerState]) {
-    let known: Vec<(u16, bool, Option<String>)> = states
+    let known: Vec<(usize, u16, bool, Option<String>)> = states
         .iter()
-        .map(|it| (it.port, it.has_tls, it.hostname.clone()))
+        .enumerate()
+        .filter(|(_, it)| it.refused.is_none())
+        .map(|(at, it)| (at, it.port, it.has_tls, it.hostname.clone()))
         .collect();
     for (at, state) in states.iter_mut().enumerate() {
         if state.refused.is_some() {
             continue;
         }
-        let others = known.iter().enumerate().filter(|(other, _)| *other != at);
-        for (_, (port, has_tls, hostname)) in others {
+        let others = known.iter().filter(|(other, ..)| *other != at);
+        for (_, port, has_tls, hostname) in others {
             if *port != state.port {
                 continue;
             }

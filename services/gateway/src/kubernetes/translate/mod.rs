@@ -8,6 +8,7 @@ mod access;
 mod attach;
 mod backends;
 mod conditions;
+mod context;
 mod durations;
 mod filters;
 mod gateways;
@@ -28,37 +29,16 @@ use crate::config::{
     overlay::{Overlay, RefusedEntries},
 };
 use attach::Routes;
-use conditions::{Condition, Observed};
+use conditions::Condition;
+use context::Context;
+pub(crate) use context::Statuses;
 use gateways::ServedGateway;
-
-/// By their objects.
-pub(crate) type Statuses = BTreeMap<(Kind, ObjectName), Value>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Translation {
     pub(crate) overlay: Overlay,
     /// Of those objects that this gateway is the controller of.
     pub(crate) statuses: Statuses,
-}
-
-/// What a translation is made from.
-#[derive(Debug)]
-struct Context<'c> {
-    objects: &'c Objects,
-    settings: &'c model::Kubernetes,
-    model: &'c model::Model,
-    /// Entries that did not pass the checks of the configuration.
-    refused: &'c RefusedEntries,
-    /// That clients reach the gateway at, without TLS and with it.
-    own_ports: [u16; 2],
-    now: &'c str,
-}
-
-impl Context<'_> {
-    fn observed(&self, generation: i64) -> Observed<'_> {
-        let now = self.now;
-        Observed { generation, now }
-    }
 }
 
 /// `now`: RFC 3339, for conditions that change.

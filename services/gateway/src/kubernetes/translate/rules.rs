@@ -3,10 +3,10 @@
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{
-    Context,
     access::Access,
     backends::{self, Upstreams},
     conditions::{Refusal, unsupported},
+    context::Context,
     durations, filters,
     filters::Filters,
     hosts::Hosts,
@@ -156,14 +156,15 @@ fn base(matched: &RouteMatch, owner: Owner<'_>) -> Result<model::Route, Refusal>
 }
 
 fn pattern(path: &PathMatch) -> Result<String, Refusal> {
-    filters::check_plain(&path.value)?;
-    match path.kind {
-        MatchKind::Exact => Ok(path.value.clone()),
-        MatchKind::PathPrefix => Ok(format!("{}/*", path.value.trim_end_matches('/'))),
-        MatchKind::Other => Err(unsupported(
-            "a path can be matched by Exact and PathPrefix only",
-        )),
+    if path.kind == MatchKind::Other {
+        let message = "a path can be matched by Exact and PathPrefix only";
+        return Err(unsupported(message));
     }
+    filters::check_plain(&path.value)?;
+    if path.kind == MatchKind::Exact {
+        return Ok(path.value.clone());
+    }
+    Ok(format!("{}/*", path.value.trim_end_matches('/')))
 }
 
 /// Of several with one name, the first counts.

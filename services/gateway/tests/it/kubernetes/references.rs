@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::support::eventually;
+
 use super::{Cluster, INFRA, add_backend, backend_ref, gateway, get, prefix, route, rule};
 
 const V1: &str = "infra-backend-v1";
@@ -187,15 +189,16 @@ async fn http_route_cross_namespace() {
             .put("gateways", gateway("namespaces", listener(rule.clone())));
         cluster.has_status("gateways", INFRA, "namespaces").await;
         cluster.expect(&[get("/", expected)]).await;
-        let status = &cluster.api.get("httproutes", "web", "foreign")["status"]["parents"][0];
         let (wanted, reason) = match expected {
             WEB => ("True", "Accepted"),
             _ => ("False", "NotAllowedByListeners"),
         };
-        assert!(
-            super::has(&status["conditions"], "Accepted", wanted, reason),
-            "{rule}: {status}"
-        );
+        eventually(&format!("the route has {reason}: {rule}"), || async {
+            let object = cluster.api.get("httproutes", "web", "foreign");
+            let parent = &object["status"]["parents"][0];
+            super::has(&parent["conditions"], "Accepted", wanted, reason).then_some(())
+        })
+        .await;
     }
 }
 

@@ -101,6 +101,10 @@ impl ApiServer {
         });
         let router = Router::new()
             .route("/api/v1/{plural}", get(read_all))
+            .route(
+                "/api/v1/namespaces/{namespace}/{plural}",
+                get(read_core_namespace),
+            )
             .route("/apis/{group}/{version}/{plural}", get(read_group))
             .route(
                 "/apis/{group}/{version}/namespaces/{namespace}/{plural}",
@@ -304,6 +308,14 @@ async fn read_all(
     Query(parameters): Query<Parameters>,
 ) -> Response {
     read(shared, plural, String::new(), parameters)
+}
+
+async fn read_core_namespace(
+    State(shared): State<Arc<Shared>>,
+    Path((namespace, plural)): Path<(String, String)>,
+    Query(parameters): Query<Parameters>,
+) -> Response {
+    read(shared, plural, namespace, parameters)
 }
 
 async fn read_group(

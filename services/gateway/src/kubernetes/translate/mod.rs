@@ -19,11 +19,11 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::objects::{ClassSpec, Kind, Object, ObjectName, Objects};
+use super::objects::{ClassSpec, Kind, Object, Objects};
 use crate::config::{
     model,
     overlay::{Overlay, RefusedEntries},

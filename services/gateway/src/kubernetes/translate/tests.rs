@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{config::load::Sources, routing::Auth};
+use crate::{config::load::Sources, kubernetes::objects::ObjectName, routing::Auth};
 
 const SETTINGS: &str = "shipped_routes = false\n[kubernetes]\nenabled = true\n";
 

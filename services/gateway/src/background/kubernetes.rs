@@ -29,6 +29,7 @@ struct Following {
 
 pub(super) async fn follow_cluster(state: Arc<State>, run: Run) -> anyhow::Result<()> {
     let mut following: Option<Following> = None;
+    let mut is_reported = false;
     loop {
         run.succeeded();
         let settings = state.snapshot().config.model.kubernetes.clone();
@@ -43,7 +44,7 @@ pub(super) async fn follow_cluster(state: Arc<State>, run: Run) -> anyhow::Resul
             .as_ref()
             .is_none_or(|known| !is_same(&known.settings, &settings))
         {
-            following = begin(&state, &settings).await;
+            following = begin(&state, &settings, &mut is_reported).await;
         }
         let Some(following) = &mut following else {
             sleep(REOPEN).await;
@@ -72,15 +73,23 @@ fn is_same(one: &model::Kubernetes, other: &model::Kubernetes) -> bool {
         && one.max_object_bytes == other.max_object_bytes
 }
 
-async fn begin(state: &Arc<State>, settings: &model::Kubernetes) -> Option<Following> {
+/// `is_reported`: that there is no connection was logged.
+async fn begin(
+    state: &Arc<State>,
+    settings: &model::Kubernetes,
+    is_reported: &mut bool,
+) -> Option<Following> {
     let connection = match Connection::open(settings.kubeconfig.as_deref()).await {
         Ok(connection) => connection,
         Err(error) => {
-            tracing::warn!(target: "quartet", error = format!("{error:#}"),
-                "the way to the API server of the cluster is not known");
+            if !std::mem::replace(is_reported, true) {
+                tracing::warn!(target: "quartet", error = format!("{error:#}"),
+                    "the way to the API server of the cluster is not known");
+            }
             return None;
         }
     };
+    *is_reported = false;
     let mut watches = JoinSet::new();
     for source in state.cluster.begin(settings) {
         let cluster = Arc::clone(&state.cluster);

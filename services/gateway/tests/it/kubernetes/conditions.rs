@@ -112,8 +112,7 @@ async fn http_route_disallowed_kind() {
     cluster
         .route_has("disallowed", "Accepted", "False", "NotAllowedByListeners")
         .await;
-    let known = cluster.api.get("gateways", INFRA, "tlsroutes-only");
-    assert_eq!(known["status"]["listeners"][0]["attachedRoutes"], 0);
+    cluster.has_attached(("tlsroutes-only", "tls"), 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,6 +138,17 @@ impl Cluster {
         .await
     }
 
+    /// Waits until a listener has this number of routes.
+    async fn has_attached(&self, (name, listener): (&str, &str), count: usize) {
+        eventually(&format!("{name} {listener} has {count} routes"), || async {
+            let object = self.api.get("gateways", INFRA, name);
+            let mut all = object["status"]["listeners"].as_array()?.iter();
+            let found = all.find(|it| it["name"] == *listener)?;
+            (found["attachedRoutes"] == count).then_some(())
+        })
+        .await;
+    }
+
     /// Sends each request, and compares which backend answers, or the status.
     async fn expect(&self, cases: &[Case<'_>]) {
         for case in cases {

@@ -111,6 +111,8 @@ impl Cluster {
             tracing::info!(target: "quartet", kind = source.kind.name(), "objects of the cluster are read again");
         }
         let kind = source.kind;
+        let is_settled =
+            matches!(&event, WatchEvent::Object(object) if known.is_settled(kind, object));
         match event {
             WatchEvent::ListBegins => {
                 known.sources.state(source).listed = Some(std::collections::BTreeSet::new());
@@ -132,7 +134,7 @@ impl Cluster {
                 known.objects.retain(kind, &is_kept);
             }
         }
-        known.is_changed |= !kind.is_endpoints();
+        known.is_changed |= !kind.is_endpoints() && !is_settled;
         self.export(kind, known);
         self.changed.notify_one();
     }
@@ -256,6 +258,17 @@ pub(super) struct StaleStatus {
 }
 
 impl Known {
+    /// Whether nothing has changed but the status, to what it is to be: the gateway, or another one, has
+    /// written it. What it says is in force already.
+    fn is_settled(&self, kind: Kind, object: &Value) -> bool {
+        let metadata = &object["metadata"];
+        let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+        let name = ObjectName::new(text("namespace"), text("name"));
+        let wanted = self.statuses.get(&(kind, name));
+        wanted.is_some_and(|wanted| *wanted == object["status"])
+            && self.objects.is_known(kind, object)
+    }
+
     /// Adds an object, unless it is too large, or one too many. One that has become too large is forgotten:
     /// what it said before is not what it says.
     fn insert(&mut self, source: &Source, object: Value) {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    ClassSpec, GatewaySpec, HttpRouteSpec, Object, ObjectName,
+    ClassSpec, GatewaySpec, HttpRouteSpec, Metadata, Object, ObjectName,
     service::{EndpointSlice, GrantSpec, NamespaceObject, Secret, ServiceSpec},
 };
 
@@ -130,6 +130,30 @@ impl Objects {
             Kind::Secret => self.secrets.retain(|name, _| is_kept(name)),
             Kind::Namespace => self.namespaces.retain(|name, _| is_kept(name)),
         }
+    }
+
+    /// Whether an object of those whose status is written differs from the one that is known in its status alone.
+    pub(in crate::kubernetes) fn is_known(&self, kind: Kind, object: &Value) -> bool {
+        fn of<T>(object: &Object<T>) -> &Metadata {
+            &object.metadata
+        }
+        let Ok(metadata) = Metadata::deserialize(&object["metadata"]) else {
+            return false;
+        };
+        let name = ObjectName::new(&metadata.namespace, &metadata.name);
+        let known = match kind {
+            Kind::GatewayClass => self.classes.get(&name).map(of),
+            Kind::Gateway => self.gateways.get(&name).map(of),
+            Kind::HttpRoute => self.routes.get(&name).map(of),
+            _ => None,
+        };
+        known.is_some_and(|known| {
+            known.generation > 0
+                && known.generation == metadata.generation
+                && known.creation_timestamp == metadata.creation_timestamp
+                && known.labels == metadata.labels
+                && known.annotations == metadata.annotations
+        })
     }
 
     /// The version of an object, and its status, of those that have one that is written.

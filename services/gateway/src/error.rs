@@ -124,6 +124,10 @@ problem_kinds! {
         when: "The request has `Cache-Control: only-if-cached`, and no stored response answers it.",
         then: "Send it without `only-if-cached`.",
     }
+    pub NO_BACKEND = INTERNAL_SERVER_ERROR "no_backend" "No valid backend" {
+        when: "The route is from an object of Kubernetes, and refers to a Service that does not exist, or that it may not refer to.",
+        then: "Report it to the operator; the conditions of the HTTPRoute say what is wrong. Retrying does not help.",
+    }
     pub UPSTREAM_TIMEOUT = GATEWAY_TIMEOUT "upstream_timeout" "Upstream timeout" {
         when: "A replica did not respond within 30 seconds, unless configured otherwise. The request may have taken effect.",
         then: "Retry, with the same `Idempotency-Key` if the request had one.",
@@ -343,6 +347,11 @@ pub(crate) fn not_cached() -> Problem {
 /// 504: a replica did not respond in time.
 pub(crate) fn upstream_timeout() -> Problem {
     Problem::new(&UPSTREAM_TIMEOUT)
+}
+
+/// 500: the route is to reach a service that does not exist, or that it may not reach.
+pub(crate) fn no_backend() -> Problem {
+    Problem::new(&NO_BACKEND)
 }
 
 /// 500 without a cause.

@@ -4,6 +4,9 @@
 //! (is it allowed) and [`upstream`] (which replica). Only `edge` knows pingora, as the test
 //! `imports_point_downward` (`tests/it/layers.rs`) checks.
 
+// What the objects of a cluster can say of routes is there without them, but nothing says it.
+#![cfg_attr(not(feature = "kubernetes"), allow(dead_code, unused_imports))]
+
 mod admin;
 mod admin_access;
 mod api_keys;
@@ -16,6 +19,8 @@ mod error;
 mod explain;
 #[cfg(test)]
 mod fuzz;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod listener;
 mod metrics;
 mod pages;

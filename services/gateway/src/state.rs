@@ -2,11 +2,13 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
+#[cfg(feature = "kubernetes")]
+use chrono::SecondsFormat;
 use quartet_common::{
     clock::Clock,
     config::{ConfigError, ConfigTexts, Settings},
@@ -36,6 +38,11 @@ use crate::{
     tls::Certificates,
     upstream::Pool,
 };
+#[cfg(feature = "kubernetes")]
+use crate::{
+    config::{model::Model, overlay::RefusedEntries},
+    kubernetes::Cluster,
+};
 
 /// A new process is not ready without the documents that its routes validate against; after this time, it
 /// is: a service that is away must not keep the gateway from serving the others.
@@ -51,6 +58,10 @@ pub(crate) struct State {
     listeners: Vec<Listen>,
     /// The texts of the first snapshot.
     pub(crate) in_force: ConfigTexts,
+    /// Those of the snapshot in force. Held while another one is built, so that no change is lost.
+    texts: Mutex<ConfigTexts>,
+    #[cfg(feature = "kubernetes")]
+    pub(crate) cluster: Arc<Cluster>,
     pub(crate) sources: Sources,
     pub(crate) counter: Arc<LocalCounter>,
     pub(crate) revocations: Arc<Revocations>,
@@ -115,12 +126,19 @@ impl State {
         let readiness = readiness.notice("certificates", move || {
             certified.load().certificate_notices(time.now())
         });
+        #[cfg(feature = "kubernetes")]
+        let cluster = Cluster::new(metrics.kubernetes.clone());
+        #[cfg(feature = "kubernetes")]
+        let readiness = watch_cluster(readiness, &snapshot, &cluster);
         metrics.set_config_hash(None, &snapshot.load().config.hash);
         let reloads = Reloads::new(clock.now());
         let state = Arc::new(Self {
             snapshot,
             started,
             listeners,
+            texts: Mutex::new(in_force.clone()),
+            #[cfg(feature = "kubernetes")]
+            cluster,
             in_force,
             sources,
             counter,
@@ -198,8 +216,39 @@ impl State {
     /// # Errors
     /// Every violation in the texts; the snapshot in force does not change then.
     pub(crate) fn reload(&self, texts: &ConfigTexts) -> Result<Vec<String>, ConfigError> {
+        let mut known = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = self.put_in_force(texts)?;
+        *known = texts.clone();
+        Ok(changed)
+    }
+
+    /// The same with the texts in force and the objects of the cluster as they are now.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload).
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn apply_objects(&self) -> Result<(), ConfigError> {
+        let known = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put_in_force(&known).map(drop)
+    }
+
+    fn parse(&self, texts: &ConfigTexts) -> Result<Config, ConfigError> {
+        #[cfg(feature = "kubernetes")]
+        {
+            let now = self.clock.now();
+            let now = now.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let mut overlaid = |model: &Model, refused: &RefusedEntries| {
+                self.cluster.overlay(model, refused, &now)
+            };
+            self.sources.parse_with(texts, Some(&mut overlaid))
+        }
+        #[cfg(not(feature = "kubernetes"))]
+        self.sources.parse(texts)
+    }
+
+    fn put_in_force(&self, texts: &ConfigTexts) -> Result<Vec<String>, ConfigError> {
         let before = self.snapshot();
-        let config = self.sources.parse(texts)?;
+        let config = self.parse(texts)?;
         let shared = SnapshotContext {
             clock: &self.clock,
             counter: &self.counter,
@@ -213,6 +262,9 @@ impl State {
             self.log_level.set(log)?;
         }
         let changed = before.config.settings.changed_keys(&next.config.settings);
+        // Upstreams that are new would have no replicas until the next change of their endpoints.
+        #[cfg(feature = "kubernetes")]
+        self.cluster.publish(&next.upstreams);
         let next = Arc::new(next);
         self.snapshot.store(Arc::clone(&next));
         self.publish_certificates();
@@ -229,6 +281,22 @@ impl State {
         }
         Ok(changed)
     }
+}
+
+/// A gateway that knows no object yet would answer 404 to what its replicas serve.
+#[cfg(feature = "kubernetes")]
+fn watch_cluster(
+    readiness: Readiness,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    cluster: &Arc<Cluster>,
+) -> Readiness {
+    let (current, checked, noticed) = (snapshot.clone(), cluster.clone(), cluster.clone());
+    readiness
+        .check("kubernetes", move || {
+            let result = checked.check_ready(&current.load().config.model.kubernetes);
+            async move { result }
+        })
+        .notice("kubernetes", move || noticed.notices())
 }
 
 /// What the configuration in force, and the threads, say about it.

@@ -33,6 +33,7 @@ pub(super) fn describe_upstream(upstream: &Upstream) -> Value {
             let host = match &target.host {
                 Host::Ip(ip) => ip.to_string(),
                 Host::Name(name) | Host::Service(name) => name.clone(),
+                Host::Kubernetes(port) => port.to_string(),
             };
             describe_lookup(&host, target, lookup)
         })
@@ -66,7 +67,7 @@ fn describe_replica(replica: &Replica) -> Value {
 }
 
 fn describe_lookup(host: &str, target: &UpstreamTarget, lookup: &Lookup) -> Value {
-    let is_service = matches!(target.host, Host::Service(_));
+    let is_service = matches!(target.host, Host::Service(_) | Host::Kubernetes(_));
     let addresses = lookup.found.iter().map(|found| {
         if is_service {
             found.address.to_string()

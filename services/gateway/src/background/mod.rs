@@ -2,6 +2,8 @@
 
 mod acme;
 mod certificates;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod reload;
 
 use std::{
@@ -46,6 +48,9 @@ const FEED_BACKOFF: Backoff = Backoff {
 const DOCUMENT_CHECK: Duration = Duration::from_millis(100);
 /// Sockets are closed this long after their session has ended elsewhere.
 const LOGIN_SWEEP: Duration = Duration::from_secs(1);
+/// It may wait for the API server meanwhile.
+#[cfg(feature = "kubernetes")]
+const CLUSTER_CHECK: Duration = Duration::from_mins(1);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Starts the jobs on the current runtime. The result is notified after each round of discovery.
@@ -91,6 +96,8 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
     runner.start(Job::continuous("acme", FILE_CHECK, move |run| {
         acme::keep_certificates(Arc::clone(&certified), run)
     }));
+    #[cfg(feature = "kubernetes")]
+    runner.start(cluster_job(state));
     let swept = Arc::clone(state);
     runner.start(Job::periodic("sweep", SWEEP, move |_| {
         sweep_rate_limits(&swept);
@@ -99,6 +106,14 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
         async { anyhow::Ok(()) }
     }));
     discovered
+}
+
+#[cfg(feature = "kubernetes")]
+fn cluster_job(state: &Arc<State>) -> Job {
+    let watched = Arc::clone(state);
+    Job::continuous("kubernetes", CLUSTER_CHECK, move |run| {
+        kubernetes::follow_cluster(Arc::clone(&watched), run)
+    })
 }
 
 /// Of the caches in force by now.

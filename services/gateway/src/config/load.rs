@@ -6,7 +6,12 @@ use std::path::PathBuf;
 use quartet_common::config::Environment;
 use quartet_common::config::{self, ConfigError, ConfigTexts, Schema};
 
-use super::{Config, DEFAULTS, model::Model, validate::validate};
+use super::{
+    Config, DEFAULTS,
+    model::Model,
+    overlay::{Overlaid, validate_with},
+    validate::validate,
+};
 
 const SCHEMA: Schema<'static> = Schema {
     defaults: &[DEFAULTS],
@@ -67,9 +72,23 @@ impl Sources {
 
     /// As [`load`](Self::load), with the texts at hand.
     pub(crate) fn parse(&self, texts: &ConfigTexts) -> Result<Config, ConfigError> {
+        self.parse_with(texts, None)
+    }
+
+    /// The same with what objects of a cluster add.
+    pub(crate) fn parse_with(
+        &self,
+        texts: &ConfigTexts,
+        overlaid: Option<Overlaid<'_>>,
+    ) -> Result<Config, ConfigError> {
         let layers = self.0.layers(SCHEMA, texts)?;
         layers.read(|model: Model| {
-            validate(model, layers.settings()).map_err(|violations| {
+            let settings = layers.settings();
+            let result = match overlaid {
+                Some(overlaid) => validate_with(model, &settings, overlaid),
+                None => validate(model, settings),
+            };
+            result.map_err(|violations| {
                 let violations = violations.into_iter();
                 let errors = violations.map(|(key, message)| layers.invalid(&key, message));
                 ConfigError::Several(errors.collect())
@@ -91,6 +110,14 @@ impl Sources {
         let file = Some("test.toml".into());
         let sources = Self(config::Sources::new(file, Environment::new()));
         sources.parse(&ConfigTexts::of_file(text))
+    }
+
+    /// The same with what objects of a cluster add.
+    #[cfg(all(test, feature = "kubernetes"))]
+    pub(crate) fn of_test_with(text: &str, overlaid: Overlaid<'_>) -> Result<Config, ConfigError> {
+        let file = Some("test.toml".into());
+        let sources = Self(config::Sources::new(file, Environment::new()));
+        sources.parse_with(&ConfigTexts::of_file(text), Some(overlaid))
     }
 }
 

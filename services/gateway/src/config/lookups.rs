@@ -99,7 +99,7 @@ impl AddressGuard {
                 let is_known = self.hosts.iter().any(|pattern| pattern.matches(name));
                 is_known.then_some(()).ok_or("its host is not in `hosts`")
             }
-            Host::Service(_) => Err("it is not host:port"),
+            Host::Service(_) | Host::Kubernetes(_) => Err("it is not host:port"),
         }
     }
 

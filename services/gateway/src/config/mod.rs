@@ -7,6 +7,7 @@ pub(crate) mod load;
 pub(crate) mod logins;
 pub(crate) mod lookups;
 pub(crate) mod model;
+pub(crate) mod overlay;
 mod redis;
 pub(crate) mod restart;
 pub(crate) mod shown;
@@ -34,8 +35,8 @@ use redis::is_same;
 pub(crate) use redis::{RedisConfig, StorePlace, StoreServer};
 use tls::TlsConfig;
 pub(crate) use upstreams::{
-    Balancing, ClientIdentity, HashBy, HealthCheck, HealthProbe, Host, LoadLimits, MAX_WEIGHT, Tls,
-    UpstreamConfig, UpstreamTarget,
+    Balancing, ClientIdentity, HashBy, HealthCheck, HealthProbe, Host, LoadLimits, MAX_WEIGHT,
+    ServicePort, Tls, UpstreamConfig, UpstreamTarget,
 };
 
 /// Every setting with its default and its documentation.

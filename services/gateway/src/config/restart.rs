@@ -4,7 +4,7 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 45] = [
+const RELOADED: [&str; 46] = [
     "shipped_routes",
     "admin",
     "tls",
@@ -50,6 +50,7 @@ const RELOADED: [&str; 45] = [
     "caches",
     "validation",
     "acme",
+    "kubernetes",
 ];
 const ROUTES: &str = "routes";
 

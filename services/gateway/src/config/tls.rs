@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
-use super::model::MinVersion;
+use super::model::{CertificateObject, MinVersion};
 use crate::{request::AuthorityId, routing::HostPattern};
 
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct CertificateConfig {
     pub(crate) key_path: PathBuf,
     /// In lower case. Empty: all names of the certificate.
     pub(crate) hosts: Vec<String>,
+    /// In place of the files.
+    pub(crate) object: Option<CertificateObject>,
 }
 
 /// Whose client certificates are accepted, by host.

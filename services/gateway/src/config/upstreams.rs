@@ -138,7 +138,7 @@ impl fmt::Debug for ClientIdentity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UpstreamTarget {
     pub(crate) host: Host,
-    /// 0 for a service: its records have the ports.
+    /// 0 for a service: its records or endpoints have the ports.
     pub(crate) port: u16,
     /// Requests that each of its replicas receives in a round.
     pub(crate) weight: u32,
@@ -150,6 +150,23 @@ pub(crate) enum Host {
     Name(String),
     /// The name of SRV records.
     Service(String),
+    /// Its endpoints are the replicas.
+    Kubernetes(ServicePort),
+}
+
+/// A port of a service of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ServicePort {
+    pub(crate) namespace: String,
+    pub(crate) service: String,
+    /// A name, or a number.
+    pub(crate) port: String,
+}
+
+impl fmt::Display for ServicePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}:{}", self.service, self.namespace, self.port)
+    }
 }
 
 impl LoadLimits {

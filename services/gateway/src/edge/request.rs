@@ -43,7 +43,8 @@ pub(super) async fn filter(
         reply::answer(session, ctx, *answer, state).await?;
         return Ok(true);
     }
-    let found = route(&snapshot, ReceivedHead::of(head.as_ref(), head.raw_path()));
+    let received = ReceivedHead::of(head.as_ref(), head.raw_path());
+    let found = route(&snapshot, received, ctx.policy.tls.is_some());
     if let Some(redirect) = redirect_to_https(session, ctx, state, found.as_ref().ok()) {
         reply::answer(session, ctx, redirect, state).await?;
         return Ok(true);
@@ -150,8 +151,13 @@ pub(super) fn begin(session: &mut Session, ctx: &Ctx) {
 
 /// # Errors
 /// As [`Snapshot::route`].
-pub(super) fn route(snapshot: &Snapshot, head: ReceivedHead<'_>) -> Result<MatchedRoute, Problem> {
+pub(super) fn route(
+    snapshot: &Snapshot,
+    head: ReceivedHead<'_>,
+    has_tls: bool,
+) -> Result<MatchedRoute, Problem> {
     snapshot.route(SentHead {
+        has_tls,
         method: head.method,
         target: head.target,
         authority: head.authority,

@@ -120,6 +120,7 @@ impl ExplainedRequest {
             target: self.url.as_bytes(),
             authority: None,
             headers: &self.headers,
+            has_tls: self.url.starts_with("https://"),
         }
     }
 }
@@ -216,6 +217,7 @@ fn describe_mismatch(mismatch: Mismatch<'_>, route: &Route) -> String {
     match mismatch {
         Mismatch::Path => "the path differs".to_owned(),
         Mismatch::Host => "the host differs".to_owned(),
+        Mismatch::Tls => "it is for connections with TLS only, or without it only".to_owned(),
         Mismatch::Method => format!("the method is none of {}", methods(route)),
         Mismatch::Header(condition) => {
             format!("the header is not as demanded: {}", header_text(condition))

@@ -71,6 +71,12 @@ pub(super) struct MirrorLabels {
     pub(super) outcome: &'static str,
 }
 
+#[cfg(feature = "kubernetes")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct KindLabel {
+    pub(super) kind: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct AcmeLabel {
     pub(super) certificate: Arc<str>,

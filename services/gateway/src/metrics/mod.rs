@@ -1,6 +1,8 @@
 //! The gateway's own metrics, beside those that every service has.
 
 mod acme;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod labels;
 mod logins;
 mod register;
@@ -19,6 +21,8 @@ use crate::{
     upstream::{LookupOutcome, MirrorOutcome},
 };
 pub(crate) use acme::AcmeMetrics;
+#[cfg(feature = "kubernetes")]
+pub(crate) use kubernetes::KubernetesMetrics;
 use labels::{
     CacheLabel, CacheOutcomeLabel, CapLabel, CheckLabels, ConfigLabel, LimitLabel, LoginLabel,
     LoginLabels, LookupLabels, MirrorLabels, OutcomeLabel, RefusalLabels, StateLabels, StoreLabel,
@@ -76,6 +80,8 @@ pub(crate) struct GatewayMetrics {
     cache_urls: Family<CacheLabel, Gauge>,
     pub(crate) validation: CheckCounts,
     pub(crate) acme: AcmeMetrics,
+    #[cfg(feature = "kubernetes")]
+    pub(crate) kubernetes: KubernetesMetrics,
     pub(crate) tls: TlsMetrics,
 }
 
@@ -135,6 +141,8 @@ impl GatewayMetrics {
             cache_urls: Family::default(),
             validation: CheckCounts::new(),
             acme: AcmeMetrics::new(&http),
+            #[cfg(feature = "kubernetes")]
+            kubernetes: KubernetesMetrics::new(&http),
             tls: TlsMetrics::new(&http),
             http,
         };

@@ -58,6 +58,7 @@ use super::{
     network_access::NetworkAccess,
     rate_limit::{NamedLimit, RateLimits, SharedCounter},
     redirect::Redirect,
+    redirect_parts::PartsRedirect,
     respond::Respond,
     site::SiteFiles,
     split::Split,
@@ -134,6 +135,7 @@ pub(super) enum Step {
     Mirroring(Mirroring),
     Validation(Validation),
     Redirect(Redirect),
+    RedirectParts(PartsRedirect),
     Respond(Respond),
     SiteFiles(SiteFiles),
     /// Answers who the caller is.
@@ -202,6 +204,8 @@ impl Chain {
                 route.redirect_status,
             )));
         }
+        let parts_redirect = route.redirect_parts.clone();
+        steps.extend(parts_redirect.map(|it| Step::RedirectParts(PartsRedirect::new(it))));
         if let Some(response) = &route.respond {
             steps.push(Step::Respond(Respond::new(response.clone())));
         }
@@ -291,6 +295,7 @@ impl Chain {
                 | Step::Mirroring(_)
                 | Step::Validation(_)
                 | Step::Redirect(_)
+                | Step::RedirectParts(_)
                 | Step::Respond(_)
                 | Step::SiteFiles(_)
                 | Step::Verify
@@ -352,6 +357,7 @@ impl Step {
             }
             Self::Validation(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::Redirect(policy) => Verdict::Now(policy.on_request(facts)),
+            Self::RedirectParts(policy) => Verdict::Now(policy.on_request(facts)),
             Self::Respond(policy) => Verdict::Now(policy.on_request()),
             Self::SiteFiles(policy) => policy.on_request(facts),
             Self::Verify => Verdict::Now(verify::answer(context)),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::chain::{Chain, Step};
 use crate::{
     config::Config,
-    routing::{AfterSunset, Auth, HeaderEdit, Route, Sticky},
+    routing::{AfterSunset, Auth, HeaderEdit, RedirectPath, Route, Sticky},
 };
 
 /// A policy of a chain, as its route sets it.
@@ -70,9 +70,7 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
         | Step::Fault(_)
         | Step::SecurityHeaders(_)
         | Step::Verify
-        | Step::Invalidation(_) => {
-            json!({})
-        }
+        | Step::Invalidation(_) => json!({}),
         Step::ExternalAuth(_) => json!({
             "url": route.forward_auth.as_ref().map(|it| &it.url),
         }),
@@ -115,7 +113,9 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
             })
         }
         Step::Validation(_) => json!({ "validate": route.validate }),
-        Step::Redirect(_) | Step::Respond(_) | Step::SiteFiles(_) => answer(step, route, config),
+        Step::Redirect(_) | Step::RedirectParts(_) | Step::Respond(_) | Step::SiteFiles(_) => {
+            answer(step, route, config)
+        }
     }
 }
 
@@ -123,6 +123,7 @@ fn settings(step: &Step, route: &Route, config: &Config) -> Value {
 fn answer(step: &Step, route: &Route, config: &Config) -> Value {
     match step {
         Step::Redirect(_) => redirect(route),
+        Step::RedirectParts(_) => redirect_parts(route),
         Step::Respond(_) => json!({
             "status": route.respond.as_ref().map(|response| response.status.as_u16()),
         }),
@@ -132,6 +133,23 @@ fn answer(step: &Step, route: &Route, config: &Config) -> Value {
         }),
         _ => json!({}),
     }
+}
+
+/// What is missing is the request's.
+fn redirect_parts(route: &Route) -> Value {
+    let Some(parts) = &route.redirect_parts else {
+        return json!({});
+    };
+    json!({
+        "scheme": parts.is_secure.map(|is_secure| if is_secure { "https" } else { "http" }),
+        "host": parts.host,
+        "port": parts.port,
+        "path": match &parts.path {
+            RedirectPath::Kept => None,
+            RedirectPath::Full(path) | RedirectPath::Prefix(path) => Some(path),
+        },
+        "redirect_status": parts.status.as_u16(),
+    })
 }
 
 fn redirect(route: &Route) -> Value {

@@ -41,6 +41,7 @@ mod mirror;
 mod network_access;
 pub(crate) mod rate_limit;
 mod redirect;
+mod redirect_parts;
 mod respond;
 mod security_headers;
 mod shares;

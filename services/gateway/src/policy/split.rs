@@ -14,6 +14,7 @@ use super::{
     shares::Shares,
 };
 use crate::{
+    error,
     request::RequestFacts,
     routing::{self, Sticky},
     upstream::{BalanceKey, Upstream},
@@ -26,6 +27,7 @@ const ID_BYTES: usize = 8;
 pub(super) struct Split {
     /// Those with a weight.
     choices: Vec<Choice>,
+    /// One for each choice, and what no choice is for.
     shares: Shares,
     sticky: Option<Sticky>,
 }
@@ -47,9 +49,10 @@ impl Split {
         let (choices, weights): (Vec<Choice>, Vec<u32>) = known
             .map(|(upstream, weight)| (Choice::new(upstream, split.sticky.as_ref()), weight))
             .unzip();
+        let refused = (split.refused_weight > 0).then_some(split.refused_weight);
         Self {
             choices,
-            shares: Shares::new(weights),
+            shares: Shares::new(weights.into_iter().chain(refused)),
             sticky: split.sticky.clone(),
         }
     }
@@ -70,8 +73,10 @@ impl Split {
                 choice
             }),
         };
-        let choice = self.choices.get(choice);
-        context.upstream = choice.map(|choice| Arc::clone(&choice.upstream));
+        let Some(choice) = self.choices.get(choice) else {
+            return Flow::Reply(error::no_backend().into());
+        };
+        context.upstream = Some(Arc::clone(&choice.upstream));
         Flow::Continue
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Precedence {
     segments: usize,
     wildcards: Reverse<usize>,
     exact: bool,
+    /// 0 of the file.
+    rank: Reverse<u32>,
     headers: usize,
     parameters: usize,
     methods: bool,
@@ -41,6 +43,7 @@ pub(crate) struct Candidate<'t> {
 pub(crate) enum Mismatch<'t> {
     Path,
     Host,
+    Tls,
     Header(&'t HeaderCondition),
     Parameter(&'t QueryCondition),
     Method,
@@ -54,6 +57,7 @@ impl Precedence {
             segments: path.segments.len(),
             wildcards: Reverse(path.wildcards()),
             exact: !path.prefix,
+            rank: Reverse(route.object.map_or(0, |object| object.rank)),
             headers: route.headers.len(),
             parameters: route.query.len(),
             methods: !route.methods.is_empty(),
@@ -75,6 +79,7 @@ impl Precedence {
                 self.wildcards.cmp(&other.wildcards),
             ),
             ("an exact path", self.exact.cmp(&other.exact)),
+            ("the order of the objects", self.rank.cmp(&other.rank)),
             ("more headers", self.headers.cmp(&other.headers)),
             (
                 "more parameters of the query",

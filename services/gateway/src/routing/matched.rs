@@ -24,6 +24,8 @@ pub(crate) struct SentHead<'r> {
     /// Of HTTP/2.
     pub(crate) authority: Option<&'r str>,
     pub(crate) headers: &'r dyn Headers,
+    /// The connection of the client has TLS here.
+    pub(crate) has_tls: bool,
 }
 
 /// The route, which of its patterns matched, and the one spelling of what was matched.
@@ -125,6 +127,7 @@ impl<'r> ReadHead<'r> {
                 .map_or("", |authority| &authority.host),
             query: self.target.query,
             method: head.method,
+            has_tls: head.has_tls,
             headers: head.headers,
         }
     }

@@ -125,6 +125,7 @@ mod tests {
         ] {
             let headers = preflight(announced);
             let key = RequestKey {
+                has_tls: false,
                 host: "",
                 query: "",
                 method: &Method::PUT,

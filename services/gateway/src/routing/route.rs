@@ -15,7 +15,9 @@ use super::{
     lifecycle::Lifecycle,
     login::RouteLogin,
     mirror::MirrorRule,
+    object::ObjectMatch,
     pattern::{HostPattern, PathPattern},
+    redirect::RedirectParts,
     retry::RetryOn,
     rewrite::Rewrite,
     split::Split,
@@ -30,6 +32,8 @@ pub(crate) struct Route {
     pub(crate) index: usize,
     pub(crate) name: Arc<str>,
     pub(crate) priority: i32,
+    /// `None`: it is from the configuration file.
+    pub(crate) object: Option<ObjectMatch>,
     /// Empty: any host.
     pub(crate) hosts: Vec<HostPattern>,
     pub(crate) paths: Vec<PathPattern>,
@@ -49,6 +53,8 @@ pub(crate) struct Route {
     pub(crate) direct: bool,
     /// The `Location` of every response.
     pub(crate) redirect: Option<Template>,
+    /// The same of an object of a cluster.
+    pub(crate) redirect_parts: Option<RedirectParts>,
     /// `None`: 301, or 308 where the method must stay.
     pub(crate) redirect_status: Option<StatusCode>,
     pub(crate) respond: Option<FixedResponse>,
@@ -185,10 +191,23 @@ impl OnStoreError {
 }
 
 impl Route {
-    /// Whether the route allows the method; GET includes HEAD.
+    /// Whether the route allows the method; GET includes HEAD, except in objects of a cluster.
     pub(super) fn allows(&self, method: &Method) -> bool {
         self.methods.is_empty()
             || self.methods.contains(method)
-            || (*method == Method::HEAD && self.methods.contains(&Method::GET))
+            || (*method == Method::HEAD
+                && self.object.is_none()
+                && self.methods.contains(&Method::GET))
+    }
+
+    /// Whether the answer to another method names those that there are.
+    pub(super) fn names_methods(&self) -> bool {
+        self.object.is_none()
+    }
+
+    /// Whether connections with TLS, or without, may ask for it.
+    pub(super) fn is_for(&self, has_tls: bool) -> bool {
+        let wanted = self.object.and_then(|object| object.has_tls);
+        wanted.is_none_or(|wanted| wanted == has_tls)
     }
 }

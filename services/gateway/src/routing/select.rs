@@ -122,6 +122,7 @@ mod tests {
 
     fn select(table: &RouteTable, raw: &str) -> Result<(String, String), String> {
         let key = RequestKey {
+            has_tls: false,
             host: "",
             query: "",
             method: &Method::GET,

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(crate) struct Split {
     /// Indices into the configuration's upstreams, with their weights. At least one is not 0.
     pub(crate) parts: Vec<(usize, u32)>,
+    /// What has no valid upstream, and is answered with 500.
+    pub(crate) refused_weight: u32,
     pub(crate) sticky: Option<Sticky>,
 }
 

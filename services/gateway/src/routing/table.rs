@@ -63,6 +63,8 @@ pub(crate) struct RequestKey<'r> {
     /// With its question mark; may be empty.
     pub(crate) query: &'r str,
     pub(crate) method: &'r Method,
+    /// The connection of the client has TLS here.
+    pub(crate) has_tls: bool,
     pub(crate) headers: &'r dyn Headers,
 }
 
@@ -189,7 +191,8 @@ impl RouteTable {
                 .is_none_or(|host| host.matches(key.host));
             let mut query = route.query.iter();
             let is_of_query = query.all(|condition| condition.matches(key.query));
-            if !(is_of_host && is_of_query && route.allows(key.method)) {
+            let is_for = is_of_host && route.is_for(key.has_tls);
+            if !(is_for && is_of_query && route.allows(key.method)) {
                 continue;
             }
             let headers = route.headers.iter();
@@ -219,7 +222,7 @@ impl RouteTable {
                 best.entry = Some(rank);
                 return;
             }
-            best.method_mismatch = true;
+            best.method_mismatch |= self.routes[entry.route].names_methods();
         }
     }
 
@@ -230,6 +233,9 @@ impl RouteTable {
             return Some(Mismatch::Host);
         }
         let route = &self.routes[entry.route];
+        if !route.is_for(key.has_tls) {
+            return Some(Mismatch::Tls);
+        }
         let mut headers = route.headers.iter();
         let mut query = route.query.iter();
         let header = headers.find(|condition| !condition.matches(key.headers));
@@ -244,10 +250,11 @@ impl RouteTable {
         let mut methods = Vec::new();
         self.root.walk(Some(segments(path)), &mut |entries| {
             for entry in entries.iter().map(|&rank| &self.entries[rank]) {
-                if self.mismatch(entry, key).is_some() {
+                let route = &self.routes[entry.route];
+                if !route.names_methods() || self.mismatch(entry, key).is_some() {
                     continue;
                 }
-                for method in &self.routes[entry.route].methods {
+                for method in &route.methods {
                     if !methods.contains(method) {
                         methods.push(method.clone());
                     }
@@ -336,6 +343,7 @@ mod tests {
         let key = RequestKey {
             host,
             query: "",
+            has_tls: false,
             method: &method,
             headers,
         };

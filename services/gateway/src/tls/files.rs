@@ -24,7 +24,7 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 
 use super::{certificate::Chain, names::covers};
-use crate::config::tls::CertificateConfig;
+use crate::config::{model::CertificateObject, tls::CertificateConfig};
 
 /// Of one file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -126,6 +126,10 @@ impl CertificateFiles {
     /// Looks whether the files have changed, and puts them in force if they can be used. May block.
     pub(crate) fn check(&self) -> FileCheck {
         let settings = &self.settings;
+        if settings.object.is_some() {
+            // A changed object is another certificate of another snapshot.
+            return FileCheck::Unchanged;
+        }
         let _turn = lock(&self.turn);
         let stamps = stamps(settings);
         if stamps.is_some() && stamps == lock(&self.seen).stamps {
@@ -214,10 +218,36 @@ fn stamps(settings: &CertificateConfig) -> Option<[Stamp; 2]> {
     Some([certificate, Stamp::of(&settings.key_path)?])
 }
 
+/// Whether a certificate and its key of an object can be used for these hosts.
+///
+/// # Errors
+/// Why they cannot; never with a part of the key.
+pub(crate) fn check_object(object: &CertificateObject, hosts: &[String]) -> Result<(), String> {
+    let settings = CertificateConfig {
+        name: "object".into(),
+        certificate_path: "tls.crt".into(),
+        key_path: "tls.key".into(),
+        hosts: hosts.to_vec(),
+        object: None,
+    };
+    let parsed = parse(&Pair::of(object), &settings);
+    parsed.map(drop).map_err(|(_, error)| error)
+}
+
 impl Pair {
+    fn of(object: &CertificateObject) -> Self {
+        Self {
+            certificate: object.certificate.to_vec(),
+            key: object.key.to_vec(),
+        }
+    }
+
     /// # Errors
     /// As [`CertificateFiles::load`].
     fn read(settings: &CertificateConfig) -> Result<Self, (&'static str, String)> {
+        if let Some(object) = &settings.object {
+            return Ok(Self::of(object));
+        }
         let read = |setting, path| read(path).map_err(|error| (setting, error));
         Ok(Self {
             certificate: read("certificate_path", &settings.certificate_path)?,

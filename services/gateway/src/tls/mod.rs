@@ -16,7 +16,7 @@ mod resolver;
 
 pub(crate) use acceptance::Acceptance;
 pub(crate) use client::describe_client;
-pub(crate) use files::{AllCertificateFiles, CertificateFiles, FileCheck};
+pub(crate) use files::{AllCertificateFiles, CertificateFiles, FileCheck, check_object};
 pub(crate) use resolver::{Certificates, FileTable, IssuedCertificate};
 
 /// Where authorities fetch the responses to HTTP-01 challenges (RFC 8555, 8.3), over plain HTTP.

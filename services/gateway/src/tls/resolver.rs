@@ -136,10 +136,12 @@ impl FileTable {
         let mut table = Self::default();
         let mut loaded: Vec<_> = files
             .iter()
-            .map(|files| (&files.settings.name, files.loaded()))
+            .map(|files| (&files.settings, files.loaded()))
             .collect();
-        loaded.sort_by_key(|(_, certificate)| certificate.rank());
-        for (table_name, certificate) in loaded {
+        // What an operator has put in files is meant.
+        loaded.sort_by_key(|(settings, it)| (settings.object.is_some(), it.rank()));
+        for (settings, certificate) in loaded {
+            let table_name = &settings.name;
             for name in &certificate.names {
                 table.names.entry(name).push(Arc::clone(&certificate.key));
             }
@@ -195,6 +197,7 @@ mod tests {
                 certificate_path,
                 key_path,
                 hosts: Vec::new(),
+                object: None,
             };
             Arc::new(CertificateFiles::load(settings).unwrap())
         }

@@ -127,7 +127,7 @@ impl Resolver {
         let name = match &target.host {
             Host::Service(name) => return self.service(name, last).await,
             Host::Name(name) => name,
-            Host::Ip(_) => return Ok(last.to_vec()),
+            Host::Ip(_) | Host::Kubernetes(_) => return Ok(last.to_vec()),
         };
         let addresses = self.addresses(name).await?.into_iter();
         let address = |ip| FoundAddress::new(SocketAddr::new(ip, target.port), target.weight);
@@ -186,6 +186,10 @@ pub(crate) async fn refresh(upstreams: &[Arc<Upstream>], resolver: &Arc<Resolver
         let lookups = upstream.lookups();
         for (index, lookup) in lookups.into_iter().enumerate() {
             let Some(name) = lookup.name else { continue };
+            if matches!(upstream.config.targets[index].host, Host::Kubernetes(_)) {
+                // Their endpoints are watched.
+                continue;
+            }
             let (upstream, resolver) = (Arc::clone(upstream), Arc::clone(resolver));
             running.spawn(async move {
                 let target = &upstream.config.targets[index];

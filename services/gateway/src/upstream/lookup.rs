@@ -279,7 +279,7 @@ impl AddressLookup {
             Host::Ip(ip) => vec![ip],
             Host::Name(name) => self.resolve(&name).await?,
             // The guard has refused it.
-            Host::Service(_) => Vec::new(),
+            Host::Service(_) | Host::Kubernetes(_) => Vec::new(),
         };
         let allowed: Result<Vec<SocketAddr>, &str> = ips
             .into_iter()

@@ -26,6 +26,8 @@ pub(crate) use lease::{AdmissionError, Lease, ReplicaOutcome};
 pub(crate) use lookup::{AddressLookup, LookupError, LookupOutcome};
 pub(crate) use mirror::{Mirror, MirrorOutcome, RequestCopy};
 pub(crate) use pool::Pool;
+#[cfg(feature = "kubernetes")]
+pub(crate) use replicas::FoundAddress;
 pub(crate) use replicas::{Lookup, Replica, Upstream};
 pub(crate) use retry::backoff;
 pub(crate) use tls::UpstreamTls;

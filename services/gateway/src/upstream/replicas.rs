@@ -141,6 +141,13 @@ impl Upstream {
                     .iter()
                     .find(|lookup| lookup.name.as_deref() == Some(name))
                     .map_or_else(|| Lookup::unknown(name), |lookup| lookup.adapted(target)),
+                Host::Kubernetes(port) => {
+                    let name = port.to_string();
+                    let known = known
+                        .iter()
+                        .find(|known| known.name.as_ref() == Some(&name));
+                    known.map_or_else(|| Lookup::unknown(&name), |known| known.adapted(target))
+                }
             })
             .collect();
         let set = ReplicaSet {
@@ -228,7 +235,7 @@ impl Upstream {
     }
 
     /// Stores the result of resolving a target.
-    pub(super) fn record_lookup(&self, target: usize, result: Result<Vec<FoundAddress>, String>) {
+    pub(crate) fn record_lookup(&self, target: usize, result: Result<Vec<FoundAddress>, String>) {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = lookups.get_mut(target) {
             lookup.record(result);
@@ -236,7 +243,7 @@ impl Upstream {
     }
 
     /// Derives the replicas from the lookups; known replicas keep their health.
-    pub(super) fn publish(&self) {
+    pub(crate) fn publish(&self) {
         let lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         let found = weighted(&lookups);
         let tiers = tiers(&found);
@@ -358,10 +365,14 @@ impl Lookup {
     /// What is known of the name, with the port and the weight of a target.
     fn adapted(&self, target: &UpstreamTarget) -> Self {
         let mut adapted = self.clone();
-        if matches!(target.host, Host::Name(_)) {
-            for found in &mut adapted.found {
-                found.address.set_port(target.port);
-                found.weight = target.weight;
+        for found in &mut adapted.found {
+            match target.host {
+                Host::Name(_) => {
+                    found.address.set_port(target.port);
+                    found.weight = target.weight;
+                }
+                Host::Kubernetes(_) => found.weight = target.weight,
+                Host::Ip(_) | Host::Service(_) => {}
             }
         }
         adapted

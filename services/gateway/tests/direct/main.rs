@@ -60,6 +60,9 @@ mod https_redirects;
 mod interfaces;
 #[path = "../it/issuers.rs"]
 mod issuers;
+#[cfg(feature = "kubernetes")]
+#[path = "../it/kubernetes/mod.rs"]
+mod kubernetes;
 #[path = "../it/lifecycle.rs"]
 mod lifecycle;
 #[path = "../it/limits.rs"]

@@ -19,12 +19,12 @@ fn imports_point_downward() {
             ],
             [
                 "background",
-                "state config policy upstream metrics revocations reloads tls",
+                "state config policy upstream metrics revocations reloads tls kubernetes",
                 "pingora axum",
             ],
             [
                 "state",
-                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads tls",
+                "pages snapshot policy upstream config metrics listener refusals pulse revocations reloads tls kubernetes",
                 "pingora axum",
             ],
             [
@@ -43,6 +43,11 @@ fn imports_point_downward() {
             [
                 "snapshot",
                 "admin_access api_keys policy session document cache upstream config routing metrics error revocations tls site",
+                "pingora axum",
+            ],
+            [
+                "kubernetes",
+                "upstream config routing metrics tls",
                 "pingora axum",
             ],
             [

@@ -37,6 +37,8 @@ mod http2;
 mod https_redirects;
 mod interfaces;
 mod issuers;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod layers;
 mod lifecycle;
 mod limit_topologies;

@@ -9,11 +9,13 @@ mod forward_auth;
 mod guards;
 mod health;
 mod issuers;
+mod kubernetes;
 mod limits;
 mod logins;
 mod lookups;
 mod mirror;
 mod names;
+mod object;
 mod redis;
 mod resilience;
 mod revocations;
@@ -37,25 +39,30 @@ pub(crate) use api_keys::ApiKeys;
 pub(crate) use caches::{Cache, ClientDirectives, SetCookie};
 pub(crate) use compression::{Compress, Compression};
 pub(crate) use guards::{
-    Cors, Fault, HeaderEdit, Maintenance, RouteSecurityHeaders, SecurityHeaderValues,
+    AddedHeader, Cors, Fault, HeaderEdit, Maintenance, RouteSecurityHeaders, SecurityHeaderValues,
     SecurityHeaders,
 };
 pub(crate) use health::Health;
 pub(crate) use issuers::Issuer;
+pub(crate) use kubernetes::Kubernetes;
 pub(crate) use limits::{Key, Limit, LimitScope, NamedKey};
 pub(crate) use logins::{Login, LoginHeaders, LoginKind, LoginStore};
 pub(crate) use lookups::{Lookup, Ports};
+pub(crate) use mirror::Mirror;
 pub(crate) use names::Names;
+pub(crate) use object::{CertificateObject, RouteObject};
 pub(crate) use redis::{RateLimitStore, Redis};
 pub(crate) use resilience::{CircuitBreaker, HealthCheck, OutlierDetection};
 pub(crate) use revocations::{OnFeedError, Revocations};
 pub(crate) use routes::{Condition, Route, RouteDefaults};
 pub(crate) use server::{AcceptedWith, ClientHeader, Listen, Server};
 pub(crate) use sites::Site;
-pub(crate) use split::Sticky;
+pub(crate) use split::{SplitPart, Sticky};
 pub(crate) use tls::{Certificate, ClientAuthority, MinVersion, Tls};
 pub(crate) use token_place::TokenPlace;
-pub(crate) use upstreams::{Address, Balance, PrivateKey, Upstream};
+pub(crate) use upstreams::{
+    Address, Balance, Discovery as UpstreamDiscovery, PrivateKey, Upstream,
+};
 pub(crate) use validation::{UnknownOperations, Validation};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -80,6 +87,7 @@ pub(crate) struct Model {
     pub(crate) maintenance: Maintenance,
     pub(crate) health: Health,
     pub(crate) acme: Acme,
+    pub(crate) kubernetes: Kubernetes,
     #[serde(default)]
     pub(crate) cors: BTreeMap<String, Cors>,
     #[serde(default)]

@@ -13,6 +13,7 @@ use super::{
     guards::{Fault, HeaderEdit, RouteSecurityHeaders, some_networks},
     lookups::RouteLookup,
     mirror::Mirror,
+    object::RouteObject,
     split::{SplitPart, Sticky},
 };
 use crate::routing::{
@@ -151,6 +152,9 @@ pub(crate) struct Route {
     pub(crate) stream_timeout_seconds: Option<u64>,
     #[serde(default)]
     pub(crate) retry_on: Option<RetryOn>,
+    /// Of the object that it is from.
+    #[serde(skip)]
+    pub(crate) object: Option<RouteObject>,
 }
 
 impl Route {

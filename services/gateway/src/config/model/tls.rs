@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use quartet_common::config::empty_as_none;
 use serde::Deserialize;
 
+use super::object::CertificateObject;
+
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tls {
@@ -42,6 +44,9 @@ pub(crate) struct Certificate {
     pub(crate) key_path: PathBuf,
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
+    /// Of the object that it is from, which has no files.
+    #[serde(skip)]
+    pub(crate) object: Option<CertificateObject>,
 }
 
 /// Whose client certificates some hosts accept.

@@ -12,6 +12,8 @@ use crate::routing::RetryOn;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Upstream {
     pub(crate) addresses: Vec<Address>,
+    #[serde(default)]
+    pub(crate) discovery: Discovery,
     #[serde(default, deserialize_with = "empty_as_none")]
     pub(crate) host: Option<String>,
     #[serde(default = "connect_timeout_ms")]
@@ -74,6 +76,19 @@ pub(crate) struct Upstream {
     pub(crate) openapi: Option<String>,
     #[serde(default, deserialize_with = "empty_as_none")]
     pub(crate) document: Option<String>,
+    /// It is from an object of a cluster.
+    #[serde(skip)]
+    pub(crate) is_object: bool,
+}
+
+/// Who knows the replicas behind the addresses.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Discovery {
+    #[default]
+    Dns,
+    /// The addresses are `service.namespace:port`.
+    Kubernetes,
 }
 
 /// A private key in PEM. It is never printed.

@@ -21,12 +21,13 @@ pub(super) fn check(
     references: &References<'_>,
     checker: &mut Checker,
 ) -> Option<RouteAction> {
+    let has_redirect = route.redirect.is_some() || redirects(route);
     let keys = [
         ("upstream", route.upstream.is_some()),
         ("split", route.split.is_some()),
         ("lookup", route.lookup.is_some()),
         ("serve", route.serve.is_some()),
-        ("redirect", route.redirect.is_some()),
+        ("redirect", has_redirect),
         ("respond", route.respond.is_some()),
         ("site", route.site.is_some()),
     ];
@@ -57,10 +58,16 @@ pub(super) fn check(
             Some(RouteAction::Verify)
         }
         (None, Some(serve)) => Some(RouteAction::Serve(serve)),
-        (None, None) if route.redirect.is_some() => Some(RouteAction::Redirect),
+        (None, None) if has_redirect => Some(RouteAction::Redirect),
         (None, None) if route.site.is_some() => Some(RouteAction::Site),
         (None, None) => Some(RouteAction::Respond),
     }
+}
+
+/// Whether it is from an object that redirects.
+fn redirects(route: &model::Route) -> bool {
+    let object = route.object.as_ref();
+    object.is_some_and(|object| object.redirect.is_some())
 }
 
 /// Whether an upstream of the route needs the general path.

@@ -3,7 +3,7 @@
 pub(super) const DAY_SECONDS: u64 = 86_400;
 
 /// Violations as pairs of key and message.
-pub(super) type Violations = Vec<(String, String)>;
+pub(in crate::config) type Violations = Vec<(String, String)>;
 
 /// Collects violations while values are converted.
 #[derive(Default)]

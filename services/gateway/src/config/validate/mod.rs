@@ -17,6 +17,7 @@ mod forward_auth;
 mod guards;
 mod health;
 mod issuers;
+mod kubernetes;
 mod lifecycle;
 mod limits;
 mod logins;
@@ -44,7 +45,8 @@ use quartet_telemetry::check_filter;
 
 use super::{Config, model, shown};
 use crate::routing::RouteTable;
-use checker::{Checker, DAY_SECONDS, Violations};
+pub(super) use checker::Violations;
+use checker::{Checker, DAY_SECONDS};
 pub(crate) use lookups::parse_address;
 pub(super) use lookups::upstream_of;
 
@@ -60,6 +62,7 @@ pub(super) fn validate(mut model: model::Model, settings: Settings) -> Result<Co
     check_background(&model, &mut checker);
     validation::check(&model.validation, &mut checker);
     health::check(&model, &mut checker);
+    kubernetes::check(&model, &mut checker);
     routes::check_timeouts("defaults", &model.defaults, &mut checker);
     let upstreams = model
         .upstreams

@@ -168,6 +168,7 @@ fn check_servers(
             TargetHost::Ip(ip) => ip.to_string(),
             // `parse_target` reads no names of services.
             TargetHost::Name(name) | TargetHost::Service(name) => name,
+            TargetHost::Kubernetes(port) => port.service,
         };
         Some(StoreServer {
             host,

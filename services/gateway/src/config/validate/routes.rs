@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     config::model,
-    routing::{HostPattern, PathPattern, RequestDecompression, Route, RouteAction, Split},
+    routing::{
+        HostPattern, ObjectMatch, PathPattern, RequestDecompression, Route, RouteAction, Split,
+    },
 };
 
 /// Bodies pass through, so this only keeps sums of sizes within their type: one tebibyte.
@@ -62,7 +64,9 @@ pub(super) fn check(
         .iter()
         .filter(|(_, route)| route.enabled)
         .filter_map(|(name, route)| {
-            checker.name(&format!("routes.{name}"), name);
+            if route.object.is_none() {
+                checker.name(&format!("routes.{name}"), name);
+            }
             check_route(name, route, &references, checker)
         })
         .collect()
@@ -76,9 +80,7 @@ fn check_route(
 ) -> Option<Route> {
     let key = format!("routes.{name}");
     let action = actions::check(&key, route, references, checker);
-    let split = split::check(&key, route, references, checker);
-    let parts = split.as_ref().and_then(Option::as_ref);
-    let is_general = check_upstreams(&key, route, (action, parts), references, checker);
+    let (split, is_general) = check_upstreams(&key, route, action, references, checker);
     let access = access::check(&key, route, references.access, checker);
     let forward_auth = forward_auth::check(&key, route, checker);
     let limits = check_limits(&key, route, references, checker);
@@ -103,6 +105,7 @@ fn check_route(
         index: 0,
         name: name.into(),
         priority: route.priority,
+        object: object_match(route),
         hosts: hosts?,
         paths: paths?,
         methods: methods?,
@@ -115,6 +118,7 @@ fn check_route(
         lookup: lookup?,
         mirror: mirror?,
         redirect: redirect?,
+        redirect_parts: route.object.as_ref().and_then(|it| it.redirect.clone()),
         redirect_status: redirect_status?,
         respond: respond?,
         site: sites::check_route(&key, route, references, checker),
@@ -139,26 +143,49 @@ fn check_route(
         raw_path: route.raw_path,
         body_limit_bytes: bounds.body_limit_bytes,
         body_timeout: Duration::from_secs(bounds.body_timeout_seconds),
-        response_timeout: unless_zero(bounds.response_timeout_seconds),
+        response_timeout: response_timeout(route, &bounds),
         stream_timeout: unless_zero(bounds.stream_timeout_seconds),
         retry_on: route.retry_on,
-        request_timeout: unless_zero(bounds.request_timeout_seconds),
+        request_timeout: request_timeout(route, &bounds),
     })
 }
 
-/// What the upstreams of the route have to be able to do. True: they need the general path.
+fn object_match(route: &model::Route) -> Option<ObjectMatch> {
+    let object = route.object.as_ref()?;
+    Some(ObjectMatch {
+        rank: object.rank,
+        has_tls: object.has_tls,
+    })
+}
+
+fn response_timeout(route: &model::Route, bounds: &model::RouteDefaults) -> Option<Duration> {
+    let object = route.object.as_ref();
+    let own = object.and_then(|object| object.response_timeout);
+    own.unwrap_or(unless_zero(bounds.response_timeout_seconds))
+}
+
+fn request_timeout(route: &model::Route, bounds: &model::RouteDefaults) -> Option<Duration> {
+    let object = route.object.as_ref();
+    let own = object.and_then(|object| object.request_timeout);
+    own.unwrap_or(unless_zero(bounds.request_timeout_seconds))
+}
+
+/// Several upstreams (as [`split::check`]), and what those of the route have to be able to do. True: they
+/// need the general path.
 fn check_upstreams(
     key: &str,
     route: &model::Route,
-    (action, split): (Option<RouteAction>, Option<&Split>),
+    action: Option<RouteAction>,
     references: &References<'_>,
     checker: &mut Checker,
-) -> bool {
+) -> (Option<Option<Split>>, bool) {
+    let checked = split::check(key, route, references, checker);
+    let split = checked.as_ref().and_then(Option::as_ref);
     let is_general = actions::is_general(action, split, references);
     actions::check_upgrade(key, route, action, split, references, checker);
     actions::check_grpc_web(key, route, (action, split), references, checker);
     validation::check_route(key, route, references, checker);
-    is_general
+    (checked, is_general)
 }
 
 fn check_ping(

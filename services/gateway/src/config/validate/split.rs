@@ -28,7 +28,12 @@ pub(super) fn check(
         return Some(None);
     };
     let split_key = format!("{key}.split");
-    if parts.is_empty() || parts.len() > MAX_PARTS {
+    let refused_weight = route
+        .object
+        .as_ref()
+        .map_or(0, |object| object.refused_weight);
+    let is_empty = parts.is_empty() && refused_weight == 0;
+    if is_empty || parts.len() > MAX_PARTS {
         let message = format!("must have between 1 and {MAX_PARTS} upstreams");
         checker.error(&*split_key, message);
     }
@@ -39,7 +44,8 @@ pub(super) fn check(
             format!("must not have `{}` twice", twice.upstream),
         );
     }
-    if !parts.is_empty() && parts.iter().all(|part| part.weight == 0) {
+    let has_choice = parts.is_empty() || refused_weight > 0;
+    if !has_choice && parts.iter().all(|part| part.weight == 0) {
         checker.error(&*split_key, "must have a weight that is not 0");
     }
     let resolved: Vec<Option<(usize, u32)>> = parts
@@ -55,6 +61,7 @@ pub(super) fn check(
         .collect();
     Some(Some(Split {
         parts: resolved.into_iter().collect::<Option<_>>()?,
+        refused_weight,
         sticky: match sticky {
             None => None,
             Some(sticky) => Some(sticky?),

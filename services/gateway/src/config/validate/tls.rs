@@ -83,9 +83,11 @@ fn check_bounds(tls: &model::Tls, checker: &mut Checker) {
 fn check_listeners(model: &model::Model, checker: &mut Checker) {
     for (at, listen) in model.server.listen.iter().enumerate() {
         let key = format!("server.listen[{at}]");
-        let has_any = enabled(model).next().is_some() || !model.acme.certificates.is_empty();
+        let has_any = enabled(model).next().is_some()
+            || !model.acme.certificates.is_empty()
+            || model.kubernetes.enabled;
         if listen.tls() && !has_any {
-            let rule = "needs a table in [certificates] that is enabled, or in [acme.certificates]";
+            let rule = "needs a table in [certificates] that is enabled, or in [acme.certificates], or [kubernetes]";
             checker.error(format!("{key}.tls"), rule);
         }
         if listen.tls() && listen.redirects_to_https() {
@@ -101,7 +103,21 @@ fn check_certificate(
     checker: &mut Checker,
 ) -> Option<CertificateConfig> {
     let key = format!("certificates.{name}");
-    checker.name(&key, name);
+    if certificate.object.is_none() {
+        check_files(name, &key, certificate, checker);
+    }
+    let hosts = check_list(&key, "hosts", &certificate.hosts, parse_host, checker);
+    Some(CertificateConfig {
+        name: name.into(),
+        certificate_path: certificate.certificate_path.clone(),
+        key_path: certificate.key_path.clone(),
+        hosts: hosts?,
+        object: certificate.object.clone(),
+    })
+}
+
+fn check_files(name: &str, key: &str, certificate: &model::Certificate, checker: &mut Checker) {
+    checker.name(key, name);
     for (file, path) in [
         ("certificate_path", &certificate.certificate_path),
         ("key_path", &certificate.key_path),
@@ -110,13 +126,6 @@ fn check_certificate(
             checker.error(format!("{key}.{file}"), "must be the path of a file");
         }
     }
-    let hosts = check_list(&key, "hosts", &certificate.hosts, parse_host, checker);
-    Some(CertificateConfig {
-        name: name.into(),
-        certificate_path: certificate.certificate_path.clone(),
-        key_path: certificate.key_path.clone(),
-        hosts: hosts?,
-    })
 }
 
 /// A name as clients ask for it, or a wildcard.

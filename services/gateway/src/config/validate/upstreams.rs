@@ -12,6 +12,7 @@ use rustls::{
 
 use super::{
     checker::{Checker, DAY_SECONDS},
+    kubernetes,
     resilience::{self, parse_authority},
     validation,
 };
@@ -26,7 +27,9 @@ pub(super) fn check(
     checker: &mut Checker,
 ) -> Option<UpstreamConfig> {
     let key = format!("upstreams.{name}");
-    checker.name(&key, name);
+    if !upstream.is_object {
+        checker.name(&key, name);
+    }
     if upstream.addresses.is_empty() {
         checker.error(format!("{key}.addresses"), "must have at least one address");
     }
@@ -35,7 +38,11 @@ pub(super) fn check(
         .iter()
         .enumerate()
         .map(|(at, address)| {
-            let target = parse_address(address);
+            let target = match upstream.discovery {
+                model::UpstreamDiscovery::Dns => parse_address(address),
+                model::UpstreamDiscovery::Kubernetes => checked_weight(address)
+                    .and_then(|(text, weight)| kubernetes::parse_address(text, weight)),
+            };
             checker.ok(&format!("{key}.addresses[{at}]"), target)
         })
         .collect();
@@ -243,7 +250,7 @@ fn server_name(configured: Option<&str>, targets: &[UpstreamTarget]) -> Result<S
     }
     let mut names = targets.iter().map(|target| match &target.host {
         Host::Name(name) => Some(name.trim_end_matches('.')),
-        Host::Ip(_) | Host::Service(_) => None,
+        Host::Ip(_) | Host::Service(_) | Host::Kubernetes(_) => None,
     });
     let first = names.next().flatten();
     let shared = first.filter(|first| names.all(|name| name == Some(first)));
@@ -335,13 +342,22 @@ pub(super) fn parse_authorities(pem: &str) -> Result<Vec<Vec<u8>>, String> {
 
 fn parse_address(address: &model::Address) -> Result<UpstreamTarget, String> {
     match address {
-        model::Address::Plain(text) => match text.strip_prefix("srv+") {
-            Some(name) => parse_service(name),
-            None => parse_target(text, 1),
-        },
+        model::Address::Plain(text) if text.starts_with("srv+") => parse_service(&text[4..]),
         model::Address::Service(service) => parse_service(&service.srv),
+        address => {
+            let (text, weight) = checked_weight(address)?;
+            parse_target(text, weight)
+        }
+    }
+}
+
+/// The text of an address that is no SRV record, and its weight.
+fn checked_weight(address: &model::Address) -> Result<(&str, u32), String> {
+    match address {
+        model::Address::Plain(text) => Ok((text, 1)),
+        model::Address::Service(_) => Ok(("", 1)),
         model::Address::Weighted(weighted) if (1..=MAX_WEIGHT).contains(&weighted.weight) => {
-            parse_target(&weighted.address, weighted.weight)
+            Ok((&weighted.address, weighted.weight))
         }
         model::Address::Weighted(_) => Err(format!("weight must be between 1 and {MAX_WEIGHT}")),
     }

@@ -224,7 +224,8 @@ impl DirectConnection {
         self.head.drop_fields(head, |name| is_dropped(name, server));
         let view = self.head.view(head);
         let received = received(self.head.method(), &view);
-        let matched = route(snapshot, received).ok()?;
+        let has_tls = self.connection.tls.is_some();
+        let matched = route(snapshot, received, has_tls).ok()?;
         let opens = !self.head.asks_upgrade() || opens(&matched.route, received);
         let upstream = snapshot.upstream(&matched.route);
         let upstream = upstream.map(|upstream| &**upstream);

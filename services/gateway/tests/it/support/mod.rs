@@ -1,5 +1,7 @@
 //! A gateway process per test, with upstreams in the test's process.
 
+#[cfg(feature = "kubernetes")]
+mod api_server;
 mod authority;
 mod browser;
 mod dns;
@@ -28,6 +30,10 @@ use quartet_testing::metrics::assert_documented;
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[cfg(feature = "kubernetes")]
+pub(crate) use api_server::ApiServer;
+#[cfg(feature = "kubernetes")]
+pub(crate) use authority::serve_with_tls;
 pub(crate) use authority::{Authority, Refusal};
 pub(crate) use browser::Browser;
 pub(crate) use dns::{Dns, Service};

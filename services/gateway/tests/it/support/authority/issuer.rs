@@ -88,9 +88,14 @@ fn params(hosts: &[String], life: Duration) -> CertificateParams {
 
 /// Serves over TLS on loopback, with a certificate for 127.0.0.1.
 pub(super) async fn tls_server(issuer: &TestIssuer, router: Router) -> SocketAddr {
+    serve_with_tls(issuer.server_config(), router).await
+}
+
+/// Serves over TLS on loopback.
+pub(crate) async fn serve_with_tls(config: ServerConfig, router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(issuer.server_config()));
+    let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TlsListener { listener, acceptor };
     tokio::spawn(async move { axum::serve(listener, router).await });
     address

@@ -15,6 +15,8 @@ use std::{
 
 use serde_json::Value;
 
+#[cfg(feature = "kubernetes")]
+pub(crate) use issuer::serve_with_tls;
 use issuer::{TestIssuer, tls_server};
 
 /// A running server; it ends with the test.

@@ -135,7 +135,7 @@ mod validation_documents;
 mod waits;
 
 /// They start no gateway, or one for each path, or use what the direct path does not know.
-const ONCE: [&str; 12] = [
+const ONCE: [&str; 13] = [
     "acme_pebble",
     "acme_replicas",
     "admin_access",
@@ -145,6 +145,7 @@ const ONCE: [&str; 12] = [
     "hops",
     "layers",
     "limit_topologies",
+    "login_operators",
     "login_redis",
     "paths",
     "shared_limits",

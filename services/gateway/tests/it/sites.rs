@@ -54,10 +54,11 @@ async fn files_are_served_with_what_browsers_need() {
     let post = ask(&gateway, Method::POST, "/", &[]).await;
     assert_eq!(post.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(post.header("allow"), "GET, HEAD");
-    let line = gateway.access_line("/app.css").await;
+    // Of two requests in a row for one path, the line of the second may be written first: this one had no HEAD.
+    let line = gateway.access_line("/.well-known/security.txt").await;
     assert_eq!(
         (line["status"].as_u64(), line["bytes"].as_u64()),
-        (Some(200), Some(4))
+        (Some(200), Some(10))
     );
 }
 

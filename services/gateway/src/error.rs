@@ -27,7 +27,7 @@ problem_kinds! {
         when: "This path is not open to the client IP.",
         then: "Use a network that the operator has allowed.",
     }
-    pub MISDIRECTED_REQUEST = MISDIRECTED_REQUEST "misdirected_request" "Another connection is needed" {
+    pub MISDIRECTED_REQUEST = MISDIRECTED_REQUEST "misdirected_request" "Misdirected request" {
         when: "The host asks for client certificates, and the connection was not opened for it: without TLS, or with the server name of another host.",
         then: "Send the request on a new TLS connection with the name of its host, and a client certificate.",
     }

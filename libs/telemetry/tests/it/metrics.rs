@@ -104,8 +104,14 @@ fn units_are_those_in_the_names() {
         let base = name.strip_suffix("_total").unwrap_or(&name);
         let unit = match base.rsplit('_').next().unwrap() {
             "seconds"
-                if base.ends_with("_timestamp_seconds")
-                    || base.ends_with("_start_time_seconds") =>
+                if [
+                    "_timestamp_seconds",
+                    "_start_time_seconds",
+                    "_not_before_seconds",
+                    "_not_after_seconds",
+                ]
+                .iter()
+                .any(|end| base.ends_with(end)) =>
             {
                 "seconds since 1970"
             }

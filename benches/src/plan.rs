@@ -62,9 +62,9 @@ impl fmt::Display for Pace {
 #[derive(Clone, Debug, clap::Parser)]
 #[command(bin_name = "cargo xtask bench")]
 pub(crate) struct Plan {
-    /// All but `soak` by default, in less than ten minutes; the results are written to benches/BASELINE.md
+    /// All but `soak` by default; the results are written to benches/BASELINE.md
     names: Vec<Measure>,
-    /// Take less than two minutes, and write nothing
+    /// Take a small part of the time, and write nothing
     #[arg(long)]
     pub(crate) quick: bool,
     /// How long `soak` takes

@@ -22,7 +22,7 @@ use crate::{
     snapshot::Snapshot,
     state::State,
     tls::{
-        acme::{Acme, ChallengeAnswer, Challenges},
+        acme::{Acme, ChallengeAnswer},
         is_challenge,
     },
 };
@@ -101,7 +101,7 @@ pub(super) async fn filter(
 
 /// The answer to a challenge of an authority, which no route and no policy sees.
 async fn challenge(acme: &Acme, head: ReceivedHead<'_>) -> Option<ChallengeAnswer> {
-    if !Challenges::is_path(head.target) {
+    if !is_challenge(head.target) {
         return None;
     }
     let host = head.headers.first(&header::HOST);

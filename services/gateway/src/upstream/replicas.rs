@@ -106,7 +106,7 @@ impl Replica {
 }
 
 /// What DNS said about one target of an upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Lookup {
     /// `None`: a literal address.
     pub(crate) name: Option<String>,
@@ -137,17 +137,8 @@ impl Upstream {
             .iter()
             .map(|target| match &target.host {
                 Host::Ip(ip) => Lookup::literal(SocketAddr::new(*ip, target.port), target.weight),
-                Host::Name(name) | Host::Service(name) => known
-                    .iter()
-                    .find(|lookup| lookup.name.as_deref() == Some(name))
-                    .map_or_else(|| Lookup::unknown(name), |lookup| lookup.adapted(target)),
-                Host::Kubernetes(port) => {
-                    let name = port.to_string();
-                    let known = known
-                        .iter()
-                        .find(|known| known.name.as_ref() == Some(&name));
-                    known.map_or_else(|| Lookup::unknown(&name), |known| known.adapted(target))
-                }
+                Host::Name(name) | Host::Service(name) => Lookup::of(name, target, &known),
+                Host::Kubernetes(port) => Lookup::of(&port.to_string(), target, &known),
             })
             .collect();
         let set = ReplicaSet {
@@ -345,21 +336,19 @@ fn round(weights: &[u32]) -> Vec<usize> {
 impl Lookup {
     fn literal(address: SocketAddr, weight: u32) -> Self {
         Self {
-            name: None,
             found: vec![FoundAddress::new(address, weight)],
-            resolved_at: None,
-            error: None,
+            ..Self::default()
         }
     }
 
-    fn unknown(name: &str) -> Self {
-        let name = Some(name.to_owned());
-        Self {
-            name,
-            found: Vec::new(),
-            resolved_at: None,
-            error: None,
-        }
+    /// What is known of the name of a target.
+    fn of(name: &str, target: &UpstreamTarget, known: &[Self]) -> Self {
+        let mut named = known.iter().filter(|it| it.name.as_deref() == Some(name));
+        let unknown = || Self {
+            name: Some(name.to_owned()),
+            ..Self::default()
+        };
+        named.next().map_or_else(unknown, |it| it.adapted(target))
     }
 
     /// What is known of the name, with the port and the weight of a target.

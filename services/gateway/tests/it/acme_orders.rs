@@ -42,6 +42,20 @@ impl Site {
         gateway
     }
 
+    /// Waits until a gateway has no lease, and nothing to do with one, and kills it. One that is killed before
+    /// keeps the next one waiting for a minute.
+    async fn end(&self, gateway: Gateway) {
+        eventually("the lease is released", || async {
+            let file: Value = serde_json::from_str(&self.row()).unwrap();
+            let until: DateTime<Utc> = file["lease"]["until"].as_str()?.parse().unwrap();
+            let row: Value = serde_json::from_str(file["row"].as_str()?).unwrap();
+            let is_noted = row["renewal"].is_object() || row["failure"].is_object();
+            (is_noted && until <= Clock::system().now()).then_some(())
+        })
+        .await;
+        drop(gateway);
+    }
+
     /// A row of the store, as it is in its file.
     fn row(&self) -> String {
         let file = self.files.path().join("acme/certificate-web.json");
@@ -97,7 +111,7 @@ async fn a_certificate_is_ordered_once_and_found_by_the_next_process() {
     );
     assert_eq!(orders(&gateway, "issued").await, 1);
     let row = site.row();
-    drop(gateway);
+    site.end(gateway).await;
     let accounts = site.authority.state().accounts.clone();
     assert_eq!(accounts.len(), 1);
     assert_eq!(accounts[0]["contact"][0], "mailto:a@example.org");
@@ -117,7 +131,7 @@ async fn private_keys_are_encrypted_with_the_key_of_the_configuration() {
     let gateway = site.gateway(&key("1")).await;
     let first = until(&gateway, "a certificate is in use", is_valid).await;
     assert!(site.row().contains("sealed:") && !site.row().contains("plain:"));
-    drop(gateway);
+    site.end(gateway).await;
     // Without the key, the certificate is of no use, and no other one is ordered in its place: other
     // gateways may use it.
     let other = site.gateway(&key("2")).await;
@@ -315,6 +329,25 @@ async fn a_certificate_in_use_stays_when_its_renewal_fails() {
     until(&gateway, "the failure is over", |it| it["failures"] == 0).await;
 }
 
+/// An operator asks once: what fails is tried again after the pause, until there is another certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_asked_for_is_tried_again() {
+    let site = Site::new().await;
+    let gateway = site.gateway("").await;
+    until(&gateway, "a certificate is in use", is_valid).await;
+    site.authority.state().validators = vec!["127.0.0.1:1".parse().unwrap()];
+    renew(&gateway, "web").await;
+    until(&gateway, "the failure is shown", |it| it["failures"] == 1).await;
+    site.authority.state().validators = vec![gateway.public];
+    issued(&site, 2).await;
+    let renewed = until(&gateway, "the failure is over", |it| it["failures"] == 0).await;
+    // Once is enough.
+    assert!(
+        renewed["renew_at"].as_str() > renewed["retry_at"].as_str(),
+        "{renewed}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_that_are_ordered_at_once_share_an_account() {
     let site = Site::new().await;
@@ -343,14 +376,7 @@ async fn an_order_is_resumed_with_its_key() {
         it["failures"] == 1
     })
     .await;
-    // One that is killed before that keeps its lease for a minute.
-    eventually("the failure is stored, and the lease released", || async {
-        let row: Value = serde_json::from_str(&site.row()).unwrap();
-        let until: DateTime<Utc> = row["lease"]["until"].as_str()?.parse().unwrap();
-        (until <= Clock::system().now()).then_some(())
-    })
-    .await;
-    drop(gateway);
+    site.end(gateway).await;
     site.authority.state().is_slow = false;
     let gateway = site.gateway("order_timeout_seconds = 10").await;
     until(&gateway, "a certificate is in use", is_valid).await;
@@ -401,7 +427,7 @@ async fn an_account_that_cannot_be_read_is_replaced_when_an_operator_asks() {
     let key = |digit: &str| format!("encryption_key = \"{}\"", digit.repeat(64));
     let gateway = site.gateway(&key("1")).await;
     let first = until(&gateway, "a certificate is in use", is_valid).await;
-    drop(gateway);
+    site.end(gateway).await;
     let gateway = site.gateway(&key("2")).await;
     until(&gateway, "the error is shown", |it| it["failures"] == 1).await;
     // Renewed with the account that it cannot read, it says what would help.
@@ -430,7 +456,7 @@ async fn an_account_that_cannot_be_read_is_replaced_when_an_operator_asks() {
     assert_ne!(first["not_after"], second["not_after"]);
     assert_eq!(site.authority.state().accounts.len(), 2);
     // Once: further orders are of the new account, which the next process reads.
-    drop(gateway);
+    site.end(gateway).await;
     let gateway = site.gateway(&key("2")).await;
     until(&gateway, "the certificate is in use", is_valid).await;
     assert_eq!(renew(&gateway, "web").await.status(), 202);
@@ -444,7 +470,7 @@ async fn a_certificate_that_another_gateway_stores_meanwhile_is_not_ordered_agai
     let site = Site::new().await;
     let gateway = site.gateway("").await;
     let first = until(&gateway, "a certificate is in use", is_valid).await;
-    drop(gateway);
+    site.end(gateway).await;
     let directory = site.files.path().join("acme");
     let (file, aside) = (
         directory.join("certificate-web.json"),

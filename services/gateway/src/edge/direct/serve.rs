@@ -34,7 +34,7 @@ use crate::{
     routing::{MatchedRoute, Route},
     snapshot::Snapshot,
     state::State,
-    tls::acme::Challenges,
+    tls::is_challenge,
     upstream::Upstream,
 };
 
@@ -217,7 +217,7 @@ impl DirectConnection {
         if !server.direct_path || !self.head.is_common() || self.connection.redirects {
             return None;
         }
-        if snapshot.acme.is_some() && Challenges::is_path(self.head.view(head).target()) {
+        if snapshot.acme.is_some() && is_challenge(self.head.view(head).target()) {
             // It may have to wait for the store.
             return None;
         }

@@ -27,7 +27,7 @@ use crate::{
     metrics::AcmeMetrics,
     reply::{GatewayResponse, Reply},
     request::host::Authority,
-    tls::{CHALLENGES as PATH, is_challenge},
+    tls::CHALLENGES as PATH,
 };
 
 /// Authorities send 22 to 86 characters.
@@ -91,11 +91,6 @@ impl Challenges {
             unknown: metrics.challenges("unknown"),
             unavailable: metrics.challenges("unavailable"),
         }
-    }
-
-    /// Whether a request of this target is answered here, if its host is one of those.
-    pub(crate) fn is_path(target: &[u8]) -> bool {
-        is_challenge(target)
     }
 
     /// The answer to a request. `None`: it is none for a challenge of a configured host.

@@ -15,16 +15,18 @@ use tokio::{
 
 use super::{
     Acme, Installed, Issued, Slot,
-    account::OpenAccount,
     failure::{AcmeError, OUTCOMES},
     lease::Held,
     order::Ordering as OneOrder,
     row::{Failure, Renewal, Row, shortened},
-    schedule::{self, FailedAttempt, Window},
+    schedule::{self, FailedAttempt},
+    suggestion::{Suggestion, ask_window},
 };
 
 /// While another gateway works on it, or there is no certificate yet.
 const SOON: Duration = Duration::from_secs(2);
+/// After this time, an authority without ARI is asked again whether it has it.
+const NO_SERVICE: Duration = Duration::from_hours(6);
 /// What is due at once is not done more often than this.
 const LEAST: Duration = Duration::from_millis(200);
 
@@ -166,29 +168,29 @@ impl Acme {
         let now = self.clock.now();
         let is_due = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
         if is_due(plan.renew_at) {
-            let is_asked = slot.is_asked.swap(false, Ordering::Relaxed);
-            if !Box::pin(self.order(slot, held, row, install)).await? && is_asked {
-                slot.is_asked.store(true, Ordering::Relaxed);
+            if slot.is_asked.swap(false, Ordering::Relaxed) {
+                slot.is_owed.store(true, Ordering::Relaxed);
             }
+            Box::pin(self.order(slot, held, row, install)).await?;
         } else if is_due(plan.ask_at) {
             Box::pin(self.ask(slot, held, row)).await?;
         }
         Ok(())
     }
 
-    /// False: nothing was done, as another gateway is making the account.
+    /// Nothing is done while another gateway is making the account.
     async fn order(
         &self,
         slot: &Slot,
         held: &Held<'_>,
         row: &mut Row,
         install: Install<'_>,
-    ) -> Result<bool, AcmeError> {
+    ) -> Result<(), AcmeError> {
         let name = &slot.certificate.name;
         let _permit = self.orders.acquire().await;
         let _ordering = OrderingGuard::new(slot);
         let Some(open) = self.account().await? else {
-            return Ok(false);
+            return Ok(());
         };
         let own = row.certificate.as_ref();
         let own = own.filter(|it| it.directory_url == self.config.directory_url.as_str());
@@ -219,7 +221,7 @@ impl Acme {
             not_after = issued.not_after().to_rfc3339(), "certificate issued");
         let issued = Arc::new(issued);
         install_for(slot, Installed { issued, stored }, install);
-        Ok(true)
+        Ok(())
     }
 
     /// Asks the authority when to renew (RFC 9773). An error changes nothing but the next time.
@@ -362,7 +364,8 @@ impl Acme {
                 ask_at: None,
             };
         }
-        if slot.known().unusable.is_some() {
+        let is_owed = slot.is_owed.load(Ordering::Relaxed);
+        if slot.known().unusable.is_some() && !is_owed {
             // It may be of use to the other gateways, whose key this one lacks: none is ordered until an
             // operator says so.
             return Plan::default();
@@ -382,7 +385,11 @@ impl Acme {
         let window = renewal.and_then(|renewal| renewal.window);
         let place = schedule::place_of(&issued.fingerprint);
         let earliest = schedule::not_again_before(installed.stored.issued_at, issued.validity);
-        let renew_at = issued.validity.renew_at(window, place).max(earliest);
+        let renew_at = if is_owed {
+            now
+        } else {
+            issued.validity.renew_at(window, place).max(earliest)
+        };
         let ask_at = renewal.map_or(now, |renewal| renewal.ask_at);
         let after_pause =
             |at: DateTime<Utc>| Some(retry_at.map_or(at, |retry_at| retry_at.max(at)));
@@ -433,6 +440,7 @@ fn install_for(slot: &Slot, installed: Installed, install: Install<'_>) {
     tracing::info!(target: "quartet", certificate = &*slot.certificate.name, not_after,
         "certificate in use");
     slot.known().installed = Some(installed);
+    slot.is_owed.store(false, Ordering::Relaxed);
 }
 
 fn use_for(slot: &Slot, issued: &Issued, install: Install<'_>) {
@@ -442,49 +450,6 @@ fn use_for(slot: &Slot, issued: &Issued, install: Install<'_>) {
         .cloned()
         .collect();
     install(&slot.certificate.name, names, issued);
-}
-
-/// After this time, an authority without ARI is asked again whether it has it.
-const NO_SERVICE: Duration = Duration::from_hours(6);
-
-/// What the authority suggests.
-enum Suggestion {
-    /// With the page that says why, and the time until it may be asked again.
-    Window(Window, Option<String>, Duration),
-    None,
-    /// It was not asked: another gateway is making the account.
-    Later,
-}
-
-async fn ask_window(open: &OpenAccount, issued: &Issued) -> Result<Suggestion, AcmeError> {
-    let Some(identifier) = issued.identifier() else {
-        return Ok(Suggestion::None);
-    };
-    let (info, retry_after) = match open.account.renewal_info(&identifier).await {
-        Err(instant_acme::Error::Unsupported(_)) => return Ok(Suggestion::None),
-        Err(error) => {
-            let error = open.error(&error);
-            let is_unknown = error.outcome() == "refused";
-            return if is_unknown {
-                Ok(Suggestion::None)
-            } else {
-                Err(error)
-            };
-        }
-        Ok(info) => info,
-    };
-    let time = |seconds| DateTime::from_timestamp(seconds, 0);
-    let suggested = info.suggested_window;
-    let (start, end) = (
-        suggested.start.unix_timestamp(),
-        suggested.end.unix_timestamp(),
-    );
-    Ok(match time(start).zip(time(end)) {
-        Some((start, end)) => {
-            Suggestion::Window(Window { start, end }, info.explanation_url, retry_after)
-        }
-        None => Suggestion::None,
-    })
 }
 
 /// Of the row in the store; the account and the challenges have names of another form.

@@ -34,6 +34,7 @@ mod schedule;
 mod sealer;
 mod status;
 mod store;
+mod suggestion;
 
 use std::{
     collections::BTreeMap,
@@ -91,6 +92,8 @@ struct Slot {
     known: Mutex<Known>,
     /// An operator has asked to renew it.
     is_asked: AtomicBool,
+    /// What was asked for has begun, and has brought no certificate yet: it is tried again after the pause.
+    is_owed: AtomicBool,
     wake: Notify,
 }
 
@@ -199,6 +202,7 @@ impl Slot {
             certificate: certificate.clone(),
             known: Mutex::new(known),
             is_asked: AtomicBool::new(false),
+            is_owed: AtomicBool::new(false),
             wake: Notify::new(),
         }
     }

@@ -115,6 +115,21 @@ fn a_missing_certificate_is_ordered_at_once_and_after_each_pause() {
 }
 
 #[test]
+fn what_an_operator_has_asked_for_is_tried_again_after_each_pause() {
+    let it = Fixture::new();
+    let mut unusable = it.row(&["a.example"]);
+    unusable.certificate.as_mut().unwrap().key = "sealed:AAAA".to_owned();
+    for mut row in [Row::default(), it.row(&["a.example"]), unusable] {
+        // Another certificate would be what was asked for.
+        it.plan(&row);
+        it.slot().is_owed.store(true, Ordering::Relaxed);
+        row.failure = Some(it.failure());
+        let due_at = it.plan(&row).renew_at;
+        assert_eq!(due_at, Some(it.now() + TimeDelta::minutes(5)));
+    }
+}
+
+#[test]
 fn a_certificate_is_renewed_in_time_and_the_authority_is_asked_before() {
     let it = Fixture::new();
     let mut row = it.row(&["a.example"]);

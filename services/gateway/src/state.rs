@@ -217,7 +217,10 @@ impl State {
     /// Every violation in the texts; the snapshot in force does not change then.
     pub(crate) fn reload(&self, texts: &ConfigTexts) -> Result<Vec<String>, ConfigError> {
         let mut known = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = self.put_in_force(texts)?;
+        let changed = self.put_in_force(texts);
+        #[cfg(feature = "kubernetes")]
+        self.cluster.reloaded(changed.is_ok());
+        let changed = changed?;
         *known = texts.clone();
         Ok(changed)
     }

@@ -107,6 +107,11 @@ impl Cluster {
     pub(super) fn receive(&self, source: &Source, event: WatchEvent) {
         let mut known = self.lock();
         let known = &mut *known;
+        if matches!(event, WatchEvent::ListBegins) {
+            // The API server has not answered yet, and nothing has changed.
+            known.sources.state(source).listed = Some(std::collections::BTreeSet::new());
+            return;
+        }
         if known.sources.state(source).recovered() {
             tracing::info!(target: "quartet", kind = source.kind.name(), "objects of the cluster are read again");
         }
@@ -114,9 +119,7 @@ impl Cluster {
         let is_settled =
             matches!(&event, WatchEvent::Object(object) if known.is_settled(kind, object));
         match event {
-            WatchEvent::ListBegins => {
-                known.sources.state(source).listed = Some(std::collections::BTreeSet::new());
-            }
+            WatchEvent::ListBegins => {}
             WatchEvent::Object(object) => known.insert(source, object),
             WatchEvent::Gone(name) => {
                 known.objects.remove(kind, &name);
@@ -194,10 +197,19 @@ impl Cluster {
         self.metrics.applied(result.is_ok()).inc();
         let mut known = self.lock();
         if result.is_err() {
-            // They would say what is not so.
-            known.statuses = Statuses::new();
+            known.forget_statuses();
         }
         known.problem = result.err();
+    }
+
+    /// The files were read again, with the objects; `false`: what was in force before stays.
+    pub(crate) fn reloaded(&self, is_applied: bool) {
+        let mut known = self.lock();
+        if is_applied {
+            known.problem = None;
+        } else {
+            known.forget_statuses();
+        }
     }
 
     /// Those of objects whose status is another one.
@@ -258,6 +270,11 @@ pub(super) struct StaleStatus {
 }
 
 impl Known {
+    /// What they are about is not in force: they would say what is not so.
+    fn forget_statuses(&mut self) {
+        self.statuses = Statuses::new();
+    }
+
     /// Whether nothing has changed but the status, to what it is to be: the gateway, or another one, has
     /// written it. What it says is in force already.
     fn is_settled(&self, kind: Kind, object: &Value) -> bool {

@@ -22,8 +22,9 @@ use super::{
 /// A status that the API server keeps in another form must not be written again and again.
 const REPEATED_AFTER: Duration = Duration::from_secs(30);
 /// Of one status, with its retries.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// In one pass, so that changes of objects do not wait long.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Of all in one pass, so that changes of objects do not wait long.
+const PASS: Duration = Duration::from_secs(5);
 const MAX_WRITES: usize = 200;
 const AT_ONCE: usize = 8;
 const CONFLICT: u16 = 409;
@@ -38,6 +39,11 @@ pub(crate) struct StatusWriter {
 impl StatusWriter {
     /// `false`: some were not written, and should be later.
     pub(crate) async fn write(&mut self, cluster: &Cluster, connection: &Connection) -> bool {
+        let written = tokio::time::timeout(PASS, self.write_stale(cluster, connection));
+        written.await.unwrap_or(false)
+    }
+
+    async fn write_stale(&mut self, cluster: &Cluster, connection: &Connection) -> bool {
         let stale = cluster.stale_statuses();
         let is_known = |key: &(Kind, ObjectName)| {
             let mut stale = stale.iter();
@@ -45,12 +51,13 @@ impl StatusWriter {
         };
         self.written.retain(|key, _| is_known(key));
         let due: Vec<StaleStatus> = stale.into_iter().filter(|it| self.is_due(it)).collect();
-        let mut is_done = due.len() <= MAX_WRITES;
+        let is_all = due.len() <= MAX_WRITES;
         let writes = due.into_iter().take(MAX_WRITES).map(|status| async {
             let result = write(&status, connection).await;
             (status, result)
         });
         let mut writes = stream::iter(writes).buffer_unordered(AT_ONCE);
+        let mut is_refused = false;
         while let Some((status, result)) = writes.next().await {
             let key = (status.kind, status.name);
             match result {
@@ -61,14 +68,16 @@ impl StatusWriter {
                 }
                 Err(error) => {
                     cluster.metrics().status_writes("failed").inc();
-                    tracing::warn!(target: "quartet", kind = key.0.name(), object = key.1.to_string(),
-                        error = quartet_common::causes(&*error),
-                        "status of an object could not be written");
-                    is_done = false;
+                    // The others are most likely refused for the same reason.
+                    if !std::mem::replace(&mut is_refused, true) {
+                        tracing::warn!(target: "quartet", kind = key.0.name(), object = key.1.to_string(),
+                            error = quartet_common::causes(&*error),
+                            "status of an object could not be written");
+                    }
                 }
             }
         }
-        is_done
+        is_all && !is_refused
     }
 
     /// Whether it was not written a short time ago.

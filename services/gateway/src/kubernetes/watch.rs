@@ -33,8 +33,10 @@ const WATCH_SECONDS: u32 = 50;
 /// An API server that is silent for longer is away.
 const SILENCE: Duration = Duration::from_mins(1);
 const CONNECT: Duration = Duration::from_secs(5);
-/// Before another version of a kind is tried.
+/// Before another version of a kind is tried; twice as long each time.
 const NEXT_VERSION: Duration = Duration::from_secs(1);
+const MAX_NEXT_VERSION: Duration = Duration::from_secs(30);
+const FORBIDDEN: u16 = 403;
 const NOT_FOUND: u16 = 404;
 
 /// The way to the API server.
@@ -79,7 +81,7 @@ impl Connection {
 /// Reads the objects of a source until it is dropped.
 pub(crate) async fn follow(connection: Connection, source: Source, cluster: Arc<Cluster>) {
     let (_, versions, _) = source.kind.resource();
-    let mut version = 0;
+    let (mut version, mut pause) = (0, NEXT_VERSION);
     loop {
         let mut settings = watcher::Config::default()
             .timeout(WATCH_SECONDS)
@@ -91,7 +93,12 @@ pub(crate) async fn follow(connection: Connection, source: Source, cluster: Arc<
         let mut events = watcher(api, settings).default_backoff().boxed();
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => receive(&cluster, &source, event),
+                Ok(event) => {
+                    if matches!(event, Event::InitDone) {
+                        pause = NEXT_VERSION;
+                    }
+                    receive(&cluster, &source, event);
+                }
                 Err(error) => {
                     let answer = answer(&error);
                     cluster.failed(&source, text(&error), answer.is_some());
@@ -102,7 +109,8 @@ pub(crate) async fn follow(connection: Connection, source: Source, cluster: Arc<
             }
         }
         version += 1;
-        sleep(NEXT_VERSION).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(MAX_NEXT_VERSION);
     }
 }
 
@@ -128,18 +136,22 @@ fn to_json(mut object: DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// The status that the API server has answered with.
+/// The kind is not there, or may not be read. All else, such as 429 and 503, may be over in a moment.
+fn refusal(code: u16) -> Option<u16> {
+    [FORBIDDEN, NOT_FOUND].contains(&code).then_some(code)
+}
+
+/// The status with which the API server has refused.
 fn answer(error: &watcher::Error) -> Option<u16> {
     let error = match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => error,
-        watcher::Error::WatchError(status) => return Some(status.code),
+        watcher::Error::WatchError(status) => return refusal(status.code),
         watcher::Error::NoResourceVersion => return None,
     };
     match error {
-        // Behind a proxy, it may be away nevertheless.
-        kube::Error::Api(status) if status.code < 500 => Some(status.code),
+        kube::Error::Api(status) => refusal(status.code),
         _ => None,
     }
 }

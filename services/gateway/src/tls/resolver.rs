@@ -29,6 +29,8 @@ pub(crate) struct Certificates {
 pub(crate) struct FileTable {
     /// For each name, certificates with different kinds of keys.
     names: NameMap<Vec<Arc<CertifiedKey>>>,
+    /// The same from objects of a cluster, whose owners must not take a name from the operator.
+    objects: NameMap<Vec<Arc<CertifiedKey>>>,
     /// For clients that ask for no name.
     default: Option<Arc<CertifiedKey>>,
 }
@@ -108,12 +110,15 @@ impl Certificates {
         } else {
             name
         };
+        let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        let best = |keys: &Vec<Arc<CertifiedKey>>| keys.iter().find(fits).or(keys.first()).cloned();
         if let Some(keys) = files.names.get(name) {
-            let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
-            return keys.iter().find(fits).or(keys.first()).cloned();
+            return best(keys);
         }
-        let issued = self.issued.load();
-        issued.get(name).map(|issued| Arc::clone(&issued.key))
+        if let Some(issued) = self.issued.load().get(name) {
+            return Some(Arc::clone(&issued.key));
+        }
+        files.objects.get(name).and_then(best)
     }
 
     fn change_issued(&self, change: impl FnOnce(&mut NameMap<Arc<IssuedCertificate>>)) {
@@ -138,12 +143,15 @@ impl FileTable {
             .iter()
             .map(|files| (&files.settings, files.loaded()))
             .collect();
-        // What an operator has put in files is meant.
-        loaded.sort_by_key(|(settings, it)| (settings.object.is_some(), it.rank()));
+        loaded.sort_by_key(|(_, it)| it.rank());
         for (settings, certificate) in loaded {
             let table_name = &settings.name;
+            let names = match settings.object {
+                None => &mut table.names,
+                Some(_) => &mut table.objects,
+            };
             for name in &certificate.names {
-                table.names.entry(name).push(Arc::clone(&certificate.key));
+                names.entry(name).push(Arc::clone(&certificate.key));
             }
             if default == Some(&**table_name) {
                 table.default = Some(Arc::clone(&certificate.key));

@@ -88,6 +88,16 @@ impl Access {
         })
     }
 
+    /// Of routes whose requests are refused, whatever their object asks for.
+    pub(super) fn of_settings(context: &Context<'_>) -> Self {
+        let settings = context.settings;
+        Self {
+            auth: settings.auth,
+            limits: settings.limit.iter().map(str::to_owned).collect(),
+            login: None,
+        }
+    }
+
     pub(super) fn apply(&self, route: &mut model::Route) {
         route.auth = self.auth;
         route.limit = Names::Several(self.limits.clone());

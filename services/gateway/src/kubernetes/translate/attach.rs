@@ -19,6 +19,7 @@ use crate::{
 };
 
 const GATEWAY: &str = "gateway.networking.k8s.io";
+const TOO_MANY: &str = "TooManyRoutes";
 
 /// All routes, as the configuration has them, and the statuses of their objects.
 #[derive(Debug, Default)]
@@ -99,6 +100,10 @@ impl Routes {
                 self.all.extend(entries);
             }
             Err(refusal) => {
+                // Where there is no room for its routes, there is none for these.
+                if refusal.0 != TOO_MANY {
+                    self.block(object, spec, &attachment, context);
+                }
                 for parent in &mut parents {
                     parent.refused.get_or_insert_with(|| refusal.clone());
                 }
@@ -138,9 +143,28 @@ impl Routes {
         let most = context.settings.max_routes;
         if self.all.len() + entries.len() > most {
             let message = format!("there are {most} routes already (kubernetes.max_routes)");
-            return Err(("TooManyRoutes", message));
+            return Err((TOO_MANY, message));
         }
         Ok(entries)
+    }
+
+    /// Refuses its requests, as far as there is room for more routes.
+    fn block(
+        &mut self,
+        object: &Object<HttpRouteSpec>,
+        spec: &HttpRouteSpec,
+        attachment: &Attachment,
+        context: &Context<'_>,
+    ) {
+        let owner = Owner {
+            name: &object.name(),
+            created: &object.metadata.creation_timestamp,
+            access: &Access::of_settings(context),
+            attachment,
+        };
+        let room = context.settings.max_routes.saturating_sub(self.all.len());
+        let blocked = rules::blocked(&spec.rules, owner, context.refused);
+        self.all.extend(blocked.take(room));
     }
 
     /// Its references cannot be read either, so only who had this route before is known.

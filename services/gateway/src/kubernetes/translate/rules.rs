@@ -1,6 +1,6 @@
 //! The rules of an `HTTPRoute`, as routes of the gateway: one for each match.
 
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{
     access::Access,
@@ -12,7 +12,10 @@ use super::{
     hosts::Hosts,
 };
 use crate::{
-    config::model::{self, Condition, RouteObject, SplitPart},
+    config::{
+        model::{self, Condition, RouteObject, SplitPart},
+        overlay::RefusedEntries,
+    },
     kubernetes::objects::{
         BackendRef, HeaderMatch, MatchKind, ObjectName, PathMatch, RouteMatch, Rule,
     },
@@ -68,14 +71,8 @@ pub(super) fn translate(
     upstreams: &mut Upstreams,
     unresolved: &mut Option<Refusal>,
 ) -> Result<Vec<Entry>, Refusal> {
-    let default = [RouteMatch::default()];
-    let matches: &[RouteMatch] = if rule.matches.is_empty() {
-        &default
-    } else {
-        &rule.matches
-    };
     let mut entries = Vec::new();
-    for (at, matched) in matches.iter().enumerate() {
+    for (at, matched) in matches(rule).iter().enumerate() {
         let filters = &rule.filters;
         let namespace = &owner.name.namespace;
         let mut read = filters::read(filters, &matched.path, namespace, context, upstreams)?;
@@ -83,19 +80,61 @@ pub(super) fn translate(
         let mut route = base(matched, owner)?;
         let destination = destination(rule, &read, owner, context, upstreams, unresolved)?;
         apply(&mut route, read, destination, rule)?;
-        let order = Order {
-            has_method: Reverse(matched.method.is_some()),
-            headers: Reverse(route.headers.len()),
-            parameters: Reverse(route.query.len()),
-            created: owner.created.to_owned(),
-            object: owner.name.clone(),
-            rule: number,
-            at,
-        };
+        let order = Order::of(&route, owner, (number, at));
         let name = format!("{}{number}/{at}", prefix(owner.name));
         entries.extend(at_listeners(&name, &route, &order, owner.attachment));
     }
     Ok(entries)
+}
+
+/// A rule without a match has one that every request meets.
+fn matches(rule: &Rule) -> Cow<'_, [RouteMatch]> {
+    if rule.matches.is_empty() {
+        Cow::Owned(vec![RouteMatch::default()])
+    } else {
+        Cow::Borrowed(&rule.matches)
+    }
+}
+
+/// What the requests of an object that is refused get: an error, for they must not reach a route that is open to
+/// more. Matches that cannot be read are left out.
+pub(super) fn blocked(
+    rules: &[Rule],
+    owner: Owner<'_>,
+    refused: &RefusedEntries,
+) -> impl Iterator<Item = Entry> {
+    let mut entries = Vec::new();
+    for (number, rule) in rules.iter().enumerate() {
+        for (at, matched) in matches(rule).iter().enumerate() {
+            let Ok(mut route) = base(matched, owner) else {
+                continue;
+            };
+            route.split = Some(Vec::new());
+            route.object = Some(RouteObject {
+                refused_weight: 1,
+                ..RouteObject::default()
+            });
+            let order = Order::of(&route, owner, (number, at));
+            let name = format!("{}{number}/{at}/blocked", prefix(owner.name));
+            entries.extend(at_listeners(&name, &route, &order, owner.attachment));
+        }
+    }
+    let is_valid = |entry: &Entry| !refused.contains_key(&entry.name);
+    entries.into_iter().filter(is_valid)
+}
+
+impl Order {
+    fn of(route: &model::Route, owner: Owner<'_>, (rule, at): (usize, usize)) -> Self {
+        Self {
+            has_method: Reverse(!route.methods.is_empty()),
+            headers: Reverse(route.headers.len()),
+            parameters: Reverse(route.query.len()),
+            created: owner.created.to_owned(),
+            object: owner.name.clone(),
+            rule,
+            at,
+        }
+    }
 }
 
 /// What the names of all routes of an object begin with.

@@ -9,6 +9,11 @@ use crate::{config::load::Sources, kubernetes::objects::ObjectName, routing::Aut
 const SETTINGS: &str = "shipped_routes = false\n[kubernetes]\nenabled = true\n";
 
 fn objects(route: Value) -> Objects {
+    objects_with(route, &json!({}))
+}
+
+/// The route `other` has these annotations.
+fn objects_with(route: Value, annotations: &Value) -> Objects {
     let mut objects = Objects::default();
     let mut insert = |kind, object| objects.insert(kind, object, 100).unwrap();
     let spec = json!({ "controllerName": "quartet.dev/gateway" });
@@ -32,7 +37,10 @@ fn objects(route: Value) -> Objects {
         }),
     );
     for (name, spec) in [("good", good()), ("other", route)] {
-        let metadata = json!({ "namespace": "n", "name": name });
+        let mut metadata = json!({ "namespace": "n", "name": name });
+        if name == "other" {
+            metadata["annotations"] = annotations.clone();
+        }
         insert(
             Kind::HttpRoute,
             json!({ "metadata": metadata, "spec": spec }),
@@ -144,6 +152,26 @@ fn every_supported_field_is_translated() {
         "other/1/0/http",
     ];
     assert_eq!(names, expected.map(|name| format!("kubernetes/n/{name}")));
+}
+
+/// They would reach a route that is open to more.
+#[test]
+fn requests_of_a_refused_route_get_an_error() {
+    for (name, value) in [
+        ("quartet.dev/auth", "everyone"),
+        ("quartet.dev/limit", "unknown"),
+        ("quartet.dev/unknown", ""),
+    ] {
+        let config = parse(&objects_with(good(), &json!({ name: value })));
+        let routes = config.routes.routes().iter();
+        let routes = routes.filter(|it| it.name.starts_with("kubernetes/n/other/"));
+        let names: Vec<&str> = routes.map(|it| &*it.name).collect();
+        let expected = ["0/0/blocked/http", "1/0/blocked/http"];
+        assert_eq!(
+            names,
+            expected.map(|name| format!("kubernetes/n/other/{name}"))
+        );
+    }
 }
 
 /// What the configuration refuses is in the status of its object.

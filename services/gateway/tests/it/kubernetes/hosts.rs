@@ -420,12 +420,12 @@ async fn an_annotation_opens_no_route_that_is_to_be_closed() {
     cluster
         .expect(&[
             get("/plain", "401"),
-            get("/opened", "404"),
+            get("/opened", "401"),
             get("/trusted", "web-backend"),
             get("/limited", "web-backend"),
             get("/limited", "429"),
-            get("/unknown", "404"),
-            get("/missing", "404"),
+            get("/unknown", "401"),
+            get("/missing", "401"),
         ])
         .await;
     // The operator's own limit holds for all.

@@ -364,6 +364,15 @@ async fn what_is_not_supported_is_refused() {
     filtered["filters"] = set("x-a", "b");
     let mut heavy = backend_ref(V1);
     heavy["weight"] = json!(100_001);
+    let unread = [
+        "Exact and PathPrefix",
+        "Exact only",
+        "braces",
+        "empty segments",
+        "x-user-id",
+        "retry",
+        "sessionPersistence",
+    ];
     for (at, (spec, words)) in [
         (
             to_v1(json!({ "path": { "type": "RegularExpression", "value": "/a.+" } })),
@@ -421,9 +430,20 @@ async fn what_is_not_supported_is_refused() {
         let object = cluster.api.get("httproutes", INFRA, &name);
         let message = object["status"]["parents"][0]["conditions"][0]["message"].to_string();
         assert!(message.contains(words), "{spec}: {message}");
-        cluster.expect(&[get("/", "404")]).await;
+        // Where its match can be read, nothing else answers.
+        let is_unread = unread.contains(&words);
+        let answer = if is_unread { "404" } else { "500" };
+        cluster.expect(&[get("/", answer)]).await;
+        cluster.api.delete("httproutes", INFRA, &name);
     }
-    // Others go on, and a route that is corrected is served.
+    // A route that is corrected is served.
+    cluster
+        .route(
+            "refused-0",
+            with("timeouts", json!({ "request": "1 hour" })),
+        )
+        .await;
+    cluster.expect(&[get("/", "500")]).await;
     cluster.route("refused-0", to_v1(prefix("/"))).await;
     cluster
         .route_has("refused-0", "Accepted", "True", "Accepted")

@@ -26,7 +26,8 @@ use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
+    Stream, TimingDigest, UniqueID, UniqueIDType, l4::stream::Stream as L4,
+    raw_connect::ProxyDigest, tls::SslDigest,
 };
 use pingora::proxy::Session;
 use tokio::{
@@ -86,6 +87,15 @@ impl ClientStream {
     /// What is known of the connection, if it has TLS.
     pub(super) fn tls(&self) -> Option<Arc<TlsSession>> {
         tls_stream::session(&self.inner)
+    }
+
+    /// The socket, if what is written there reaches the client as it is, after what was written here and flushed.
+    #[cfg(target_os = "linux")]
+    pub(super) fn plain_socket(&self) -> Option<std::os::fd::RawFd> {
+        use std::os::fd::AsRawFd as _;
+
+        let plain = (*self.inner).as_any().downcast_ref::<L4>()?;
+        Some(plain.as_raw_fd())
     }
 
     /// What was received of the next request.

@@ -13,7 +13,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+#[cfg(target_os = "linux")]
+use rustix::fs::sendfile;
 use rustix::io::Errno;
+#[cfg(target_os = "linux")]
+use tokio::net::TcpStream;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -21,6 +25,9 @@ use tokio::{
 
 /// One read.
 const PART_BYTES: usize = 256 * 1024;
+/// What the kernel sends at once, so that a large body does not keep the others waiting.
+#[cfg(target_os = "linux")]
+const SENT_BYTES: usize = 2 * 1024 * 1024;
 /// Reads that wait for a disk at once, of all bodies. Others wait for their turn.
 const MAX_READS: usize = 64;
 /// How long a body waits for its next part. A file system that hangs does not keep the file among those that may
@@ -41,6 +48,19 @@ pub(crate) struct FileBody {
     always_waits: bool,
     /// The file is one of those that may be open.
     _permit: OwnedSemaphorePermit,
+}
+
+/// What the kernel has sent of a file.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub(crate) enum SentFile {
+    Bytes(u64),
+    /// The socket takes nothing now.
+    Full,
+    /// The file system cannot do it.
+    Unsupported,
+    /// The client has disconnected.
+    Closed(io::Error),
 }
 
 impl FileBody {
@@ -97,6 +117,32 @@ impl FileBody {
         Ok(Some(part))
     }
 
+    /// Lets the kernel send what the socket takes now.
+    ///
+    /// # Errors
+    /// When the file cannot be read in time, or has become shorter.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn send_to(&mut self, socket: &Arc<TcpStream>) -> io::Result<SentFile> {
+        let left = self.unread.end - self.unread.start;
+        let length = usize::try_from(left).map_or(SENT_BYTES, |left| left.min(SENT_BYTES));
+        let (file, socket) = (Arc::clone(&self.file), Arc::clone(socket));
+        let mut start = self.unread.start;
+        let send = move || sendfile(&*socket, &*file, Some(&mut start), length);
+        let sent = timeout(READ_TIMEOUT, blocking(send)).await;
+        match sent.map_err(io::Error::from)?? {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                self.unread.start += count as u64;
+                Ok(SentFile::Bytes(count as u64))
+            }
+            Err(Errno::INTR) => Ok(SentFile::Bytes(0)),
+            Err(Errno::AGAIN) => Ok(SentFile::Full),
+            Err(Errno::INVAL | Errno::NOSYS) => Ok(SentFile::Unsupported),
+            Err(error @ (Errno::PIPE | Errno::CONNRESET)) => Ok(SentFile::Closed(error.into())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// That of the last part, unless it is still being sent.
     fn buffer(&mut self, length: usize) -> BytesMut {
         let last = std::mem::take(&mut self.last).try_into_mut();
@@ -106,16 +152,24 @@ impl FileBody {
     }
 }
 
-/// What a disk has, once it is the turn of this read.
+/// What a disk has.
 async fn wait(file: Arc<File>, mut buffer: BytesMut, start: u64) -> io::Result<(BytesMut, usize)> {
-    let permit = Arc::clone(&READS).acquire_owned().await;
-    let permit = permit.map_err(io::Error::other)?;
-    let read = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
+    let read = move || {
         let count = file.read_at(&mut buffer, start)?;
         io::Result::Ok((buffer, count))
+    };
+    blocking(read).await?
+}
+
+/// What may wait for a disk, once it is its turn.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let permit = Arc::clone(&READS).acquire_owned().await;
+    let permit = permit.map_err(io::Error::other)?;
+    let done = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
     });
-    read.await.map_err(io::Error::other)?
+    done.await.map_err(io::Error::other)
 }
 
 /// As much as is in memory. With `AGAIN`, nothing is.

@@ -7,6 +7,8 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use quartet_common::problem::Problem;
 
 pub(crate) use file::FileBody;
+#[cfg(target_os = "linux")]
+pub(crate) use file::SentFile;
 
 /// Status, headers and body; `Content-Length` is added when it is sent.
 #[derive(Debug)]

@@ -102,7 +102,7 @@ async fn a_file_that_is_replaced_is_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_files_are_streamed_and_their_connection_stays() {
-    let large: Vec<u8> = (0..3_000_017_u32)
+    let large: Vec<u8> = (0..12_000_017_u32)
         .map(|at| at.to_le_bytes()[at as usize % 3])
         .collect();
     let files = Files::new(&[("a.txt", "a")]);
@@ -113,9 +113,10 @@ async fn large_files_are_streamed_and_their_connection_stays() {
         site_route("app", "/*", ""),
     ];
     let gateway = Gateway::start(&settings.concat()).await;
-    let mut stream = tokio::net::TcpStream::connect(gateway.public)
-        .await
-        .unwrap();
+    // With a small buffer, the gateway has to wait for the client again and again.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(32 * 1024).unwrap();
+    let mut stream = socket.connect(gateway.public).await.unwrap();
     for path in ["/large.bin", "/a.txt", "/large.bin"] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -137,7 +138,7 @@ async fn large_files_are_streamed_and_their_connection_stays() {
     assert_eq!(part.status, StatusCode::PARTIAL_CONTENT);
     assert!(part.body == large[1_000_000..=2_000_000]);
     let head = ask(&gateway, Method::HEAD, "/large.bin", &[]).await;
-    assert_eq!(head.header("content-length"), "3000017");
+    assert_eq!(head.header("content-length"), "12000017");
 }
 
 /// Half of a large file is not a whole one.

@@ -17,6 +17,8 @@ use crate::{
     reply::{FileBody, Reply},
 };
 
+const LATE: &str = "the client did not read in time";
+
 impl InFlight<'_> {
     /// Sends the client what failed, unless it has disconnected or a response has started.
     pub(super) async fn failed(&mut self, failed: FailedRequest) -> Completion {
@@ -109,6 +111,18 @@ impl InFlight<'_> {
     async fn send_file(&mut self, mut file: FileBody, sent: &mut Completion) {
         let server = &self.ctx.snapshot.config.model.server;
         let limit = Duration::from_secs(server.write_timeout_seconds);
+        #[cfg(target_os = "linux")]
+        if let Some(socket) = self.stream.plain_socket() {
+            use super::sendfile::{self, Ended};
+
+            let waits = (&mut self.connection.alarm, limit);
+            match sendfile::send(&mut file, socket, &mut sent.bytes, waits).await {
+                Ended::Done => {}
+                Ended::File(error) => return cut(sent, format!("{}: {error}", reply::FILE)),
+                Ended::Client(error) => return cut(sent, error.to_string()),
+                Ended::Late => return cut(sent, LATE.to_owned()),
+            }
+        }
         loop {
             let part = match file.part().await {
                 Ok(Some(part)) => part,
@@ -124,7 +138,7 @@ impl InFlight<'_> {
             match self.connection.alarm.bound(Some(deadline), written).await {
                 Some(Ok(())) => sent.bytes += part.len() as u64,
                 Some(Err(error)) => return cut(sent, error.to_string()),
-                None => return cut(sent, "the client did not read in time".to_owned()),
+                None => return cut(sent, LATE.to_owned()),
             }
         }
     }

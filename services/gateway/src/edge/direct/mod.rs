@@ -5,6 +5,7 @@
 //! connection -> request     the head as positions in its bytes; what is rare is left to pingora
 //!               serve       route and policies: the same rules as on the other path
 //!                 answer, failed, closing        responses of the gateway's own
+//!                 sendfile                       their bodies, from large files
 //!               attempt     a replica, and what comes of it
 //!               refresh     the same for a stored response, without a client
 //!               heads       both heads, written again
@@ -39,6 +40,8 @@ mod heads;
 mod refresh;
 mod request;
 mod response_head;
+#[cfg(target_os = "linux")]
+mod sendfile;
 mod serve;
 mod tunnel;
 

@@ -383,12 +383,13 @@ mod tests {
                     .collect();
                 prop_assert_eq!(generous(&raw), generous(&canonical));
                 prop_assert_eq!(path(&canonical), Ok(canonical.clone()), "canonical once is canonical for good");
-                if !canonical.contains("%3B") { prop_assert_eq!(generous(&raw), plain); }
+                // Other encoded bytes stay so, and `generous` decodes them.
+                if !canonical.contains('%') { prop_assert_eq!(generous(&raw), plain); }
             }
             if let Ok(readings) = readings(&raw) {
                 let furthest = readings[3].split('/').filter(|s| !s.is_empty());
                 let furthest: Vec<String> = furthest.map(str::to_owned).collect();
-                if !raw.to_ascii_uppercase().contains("%3B") {
+                if !raw.to_ascii_uppercase().contains("%3B") && !readings[3].contains('%') {
                     prop_assert_eq!(generous(&raw), furthest);
                 }
             }

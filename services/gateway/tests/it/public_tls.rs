@@ -34,6 +34,18 @@ fn failures(reason: &str) -> String {
     format!("gateway_tls_handshake_failures_total{{service=\"gateway\",reason=\"{reason}\"}}")
 }
 
+/// Waits until this many handshakes have failed for one of these reasons: clients see it before it is counted.
+async fn have_failed(gateway: &TlsGateway, reasons: &[&str], count: usize) {
+    eventually(&format!("{count} are {reasons:?}"), || async {
+        let mut failed = 0;
+        for reason in reasons {
+            failed += gateway.gateway.count(&failures(reason)).await;
+        }
+        (failed == count).then_some(())
+    })
+    .await;
+}
+
 fn header<'e>(echoed: &'e Value, name: &str) -> Vec<&'e str> {
     let pairs = echoed["headers"].as_array().unwrap().iter();
     let values = pairs.filter(|pair| pair[0] == name);
@@ -83,7 +95,7 @@ async fn clients_get_the_certificate_of_the_name_that_they_ask_for() {
         let found = certificate(&gateway, &config, name).await;
         assert_eq!(found, expected.map(|file| der(&files, file)), "{name}");
     }
-    assert_eq!(gateway.gateway.count(&failures("unknown_name")).await, 4);
+    have_failed(&gateway, &["unknown_name"], 4).await;
     // The refusal says why.
     let refused = gateway.connect(config.clone(), "c.test").await.unwrap_err();
     assert!(
@@ -189,8 +201,7 @@ async fn the_protocol_is_agreed_on_in_the_handshake() {
     let mut config = files.client_config(None);
     config.alpn_protocols = vec![b"spdy/3".to_vec()];
     assert!(gateway.connect(config, "a.test").await.is_err());
-    let count = failures("no_common_parameters");
-    assert_eq!(gateway.gateway.count(&count).await, 1);
+    have_failed(&gateway, &["no_common_parameters"], 1).await;
     // HTTP/2 that was not agreed on.
     let stream = gateway.connect(files.client_config(None), "a.test").await;
     let mut stream = stream.unwrap();
@@ -232,12 +243,8 @@ async fn old_versions_are_refused() {
         assert_eq!(answer.len(), 7, "{answer:?}");
         assert_eq!((answer[0], answer[5]), (21, 2), "{answer:?}");
     }
-    let names = ["version", "unknown_name", "no_common_parameters"];
-    let mut refused = 0;
-    for name in names {
-        refused += gateway.gateway.count(&failures(name)).await;
-    }
-    assert_eq!(refused, 3);
+    let reasons = ["version", "unknown_name", "no_common_parameters"];
+    have_failed(&gateway, &reasons, 3).await;
     let provider = aws_lc_rs::default_provider;
     let old = || with_provider(&files, provider(), &[&rustls::version::TLS12]);
     let stream = gateway.connect(old(), "a.test").await.unwrap();
@@ -297,12 +304,15 @@ async fn handshakes_are_bounded_in_time_and_number() {
     // There is no room for another one, which is closed at once.
     let config = files.client_config(None);
     assert!(gateway.connect(config.clone(), "a.test").await.is_err());
-    assert!(gateway.gateway.count(&failures("too_many")).await >= 1);
+    have_failed(&gateway, &["too_many"], 1).await;
     let read = timeout(DEADLINE, slow.read(&mut [0; 16])).await;
     assert_eq!(read.unwrap().unwrap_or(0), 0);
-    assert_eq!(gateway.gateway.count(&failures("timeout")).await, 1);
+    have_failed(&gateway, &["timeout"], 1).await;
     assert!(gateway.connect(config, "a.test").await.is_ok());
-    assert_eq!(gateway.gateway.count(active).await, 0);
+    eventually("no handshake is under way", || async {
+        (gateway.gateway.count(active).await == 0).then_some(())
+    })
+    .await;
     // A connection that nothing comes on is one that checks the port.
     drop(TcpStream::connect(gateway.tls).await.unwrap());
     let closed = gateway.gateway.count(&failures("closed")).await;
@@ -317,11 +327,7 @@ async fn a_plain_request_at_the_port_for_https_is_answered() {
     let response = exchange(gateway.tls, REQUEST).await;
     response.problem(400, "malformed_request");
     assert!(response.body.contains("HTTPS"), "{response:?}");
-    eventually("it is counted", || async {
-        let count = gateway.gateway.count(&failures("plain_http")).await;
-        (count == 1).then_some(())
-    })
-    .await;
+    have_failed(&gateway, &["plain_http"], 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,9 +80,12 @@ impl Gateway {
                 let ended = gateway.has_ended();
                 (listens || ended).then_some(listens)
             });
-            if listening.await {
+            let is_taken = |line: &Value| line["msg"].to_string().contains("is in use");
+            if listening.await && !gateway.lines().iter().any(is_taken) {
                 return gateway;
             }
+            // The gateway waits for the port, where the other test answers.
+            let _ = gateway.child.kill();
             gateway.child.wait().unwrap();
         }
         panic!("the gateway does not start: {settings}");

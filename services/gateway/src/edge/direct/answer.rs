@@ -113,14 +113,14 @@ impl InFlight<'_> {
         let limit = Duration::from_secs(server.write_timeout_seconds);
         #[cfg(target_os = "linux")]
         if let Some(socket) = self.stream.plain_socket() {
-            use super::sendfile::{self, Ended};
+            use super::sendfile::{self, SendOutcome};
 
             let waits = (&mut self.connection.alarm, limit);
             match sendfile::send(&mut file, socket, &mut sent.bytes, waits).await {
-                Ended::Done => {}
-                Ended::File(error) => return cut(sent, format!("{}: {error}", reply::FILE)),
-                Ended::Client(error) => return cut(sent, error.to_string()),
-                Ended::Late => return cut(sent, LATE.to_owned()),
+                SendOutcome::Done => {}
+                SendOutcome::File(error) => return cut(sent, format!("{}: {error}", reply::FILE)),
+                SendOutcome::Client(error) => return cut(sent, error.to_string()),
+                SendOutcome::Late => return cut(sent, LATE.to_owned()),
             }
         }
         loop {

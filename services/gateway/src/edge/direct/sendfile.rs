@@ -26,7 +26,7 @@ const MIN_BYTES: u64 = 512 * 1024;
 
 /// Why it has ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum SendOutcome {
     /// Everything was sent, or what is left has to be copied.
     Done,
     /// The file cannot be read.
@@ -42,34 +42,34 @@ pub(super) async fn send(
     socket: RawFd,
     sent: &mut u64,
     (alarm, limit): (&mut Alarm, Duration),
-) -> Ended {
+) -> SendOutcome {
     if file.length() < MIN_BYTES {
-        return Ended::Done;
+        return SendOutcome::Done;
     }
     let socket = duplicate(socket).and_then(|socket| TcpStream::from_std(OwnedFd::into(socket)));
     let socket = match socket.map(Arc::new) {
         Ok(socket) => socket,
         Err(error) => {
             tracing::debug!(error = error.to_string(), "a file is copied");
-            return Ended::Done;
+            return SendOutcome::Done;
         }
     };
     while !file.is_sent() {
         let deadline = Some(Instant::now() + limit);
         match alarm.bound(deadline, socket.writable()).await {
             Some(Ok(())) => {}
-            Some(Err(error)) => return Ended::Client(error),
-            None => return Ended::Late,
+            Some(Err(error)) => return SendOutcome::Client(error),
+            None => return SendOutcome::Late,
         }
         match file.send_to(&socket).await {
             Ok(SentFile::Bytes(count)) => *sent += count,
             Ok(SentFile::Full) => note_full(&socket),
-            Ok(SentFile::Unsupported) => return Ended::Done,
-            Ok(SentFile::Closed(error)) => return Ended::Client(error),
-            Err(error) => return Ended::File(error),
+            Ok(SentFile::Unsupported) => return SendOutcome::Done,
+            Ok(SentFile::Closed(error)) => return SendOutcome::Client(error),
+            Err(error) => return SendOutcome::File(error),
         }
     }
-    Ended::Done
+    SendOutcome::Done
 }
 
 /// Lets `writable` wait, unless the client has read meanwhile.

@@ -138,7 +138,14 @@ impl FileBody {
             Err(Errno::INTR) => Ok(SentFile::Bytes(0)),
             Err(Errno::AGAIN) => Ok(SentFile::Full),
             Err(Errno::INVAL | Errno::NOSYS) => Ok(SentFile::Unsupported),
-            Err(error @ (Errno::PIPE | Errno::CONNRESET)) => Ok(SentFile::Closed(error.into())),
+            // Of the socket; all else is of the file.
+            Err(
+                error @ (Errno::PIPE
+                | Errno::CONNRESET
+                | Errno::TIMEDOUT
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH),
+            ) => Ok(SentFile::Closed(error.into())),
             Err(error) => Err(error.into()),
         }
     }

@@ -338,6 +338,9 @@ async fn a_renewal_that_was_asked_for_is_tried_again() {
     site.authority.state().validators = vec!["127.0.0.1:1".parse().unwrap()];
     renew(&gateway, "web").await;
     until(&gateway, "the failure is shown", |it| it["failures"] == 1).await;
+    // A reload does not forget it.
+    let settings = format!("{}\n", site.settings(&[HOST], ""));
+    gateway.reload(&settings).await;
     site.authority.state().validators = vec![gateway.public];
     issued(&site, 2).await;
     let renewed = until(&gateway, "the failure is over", |it| it["failures"] == 0).await;

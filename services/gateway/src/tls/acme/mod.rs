@@ -38,7 +38,10 @@ mod suggestion;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use quartet_common::clock::Clock;
@@ -197,12 +200,16 @@ impl Slot {
     fn new(certificate: &OrderedCertificate, previous: Option<&Acme>) -> Self {
         let mut before = previous.iter().flat_map(|previous| &previous.slots);
         let before = before.find(|slot| slot.certificate.name == certificate.name);
+        let is_owed = before.is_some_and(|slot| {
+            // What was asked for is not forgotten by a reload.
+            slot.is_asked.load(Ordering::Relaxed) || slot.is_owed.load(Ordering::Relaxed)
+        });
         let known = before.map_or_else(Known::default, |slot| slot.known().clone());
         Self {
             certificate: certificate.clone(),
             known: Mutex::new(known),
             is_asked: AtomicBool::new(false),
-            is_owed: AtomicBool::new(false),
+            is_owed: AtomicBool::new(is_owed),
             wake: Notify::new(),
         }
     }
